@@ -69,7 +69,7 @@ def true_run(name: str, changes: Mapping[str, Any], steps: int) -> None:
     """RLVR on the same base and problems to `steps`; its last observed step is the truth that was forecast."""
     longer = {
         **changes,
-        "train.max_steps": steps,
+        "train.budget.steps": steps,
         "train.window": {"first": steps // 2, "last": steps, "every": steps - steps // 2},
         "extrapolate.targets": [2 * steps],
         "diagnose.scan_horizons": 0,

@@ -1,15 +1,17 @@
-"""Stage base: where theta_0 comes from. Embedded (pretrained here), a folder, or a hub revision."""
+"""Stage base: where theta_0 comes from. Embedded (pretrained here), a folder, a package's file, or a hub revision."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from relex.atomic import new_folder, write_json
 from relex.digest import weights_sha256
 from relex.errors import InputError
-from relex.params import EmbeddedBase, FolderBase, HubBase, Params
-from relex.problems import load_split
+from relex.package_base import write_checkpoint
+from relex.params import EmbeddedBase, FolderBase, HubBase, PackageBase, Params
+from relex.problem_set import load_split
 from relex.timing import timed
 from relex.workspace import BASE, BASE_METRICS, PROBLEMS
 
@@ -31,13 +33,17 @@ def run(params: Params) -> None:
     source = params.base.source
     with timed("base"):
         with new_folder(BASE, replace=True) as folder:
-            metrics = {}
+            metrics: dict[str, Any] = {}
             if isinstance(source, EmbeddedBase):
                 # The corpus must not teach the answers that will be asked for.
-                held_out = {p.prompt for split in ("validation", "test", "ood") for p in load_split(PROBLEMS, split)}
+                sizes = params.problems.sizes
+                splits = [split for split in ("validation", "test", "ood") if getattr(sizes, split)]
+                held_out = {problem.prompt for split in splits for problem in load_split(PROBLEMS, split)}
                 metrics = pretrain_embedded(source, held_out, folder)
             elif isinstance(source, FolderBase):
                 copy_folder(Path(source.path), folder)
+            elif isinstance(source, PackageBase):
+                metrics = write_checkpoint(source, folder)
             else:
                 copy_folder(download(source), folder)
             check_checkpoint(folder)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from relex.errors import StageFailed
 from relex.pipes import receive, send
 
 CPU_SECONDS = 5.0  # per request
+_CPU_SECONDS = {"format": 0.5}  # where a request is a matter of microseconds unless it is hostile
 MEMORY_BYTES = 4 << 30  # address space of the server
 # Backstop for a request that waits instead of computing; far above what load alone can make of CPU_SECONDS.
 CLOCK_SECONDS = 600
@@ -37,8 +39,9 @@ class BoundedWorker:
     _shared: ClassVar[dict[tuple[int, str], BoundedWorker]] = {}
     _shared_lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, scorer: str, cpu_seconds: float = CPU_SECONDS):
-        environment = dict(os.environ, RELEX_BOUNDED_CPU=str(cpu_seconds), OMP_NUM_THREADS="1")
+    def __init__(self, scorer: str, cpu_seconds: float | None = None):
+        seconds = _CPU_SECONDS.get(scorer, CPU_SECONDS) if cpu_seconds is None else cpu_seconds
+        environment = dict(os.environ, RELEX_BOUNDED_CPU=str(seconds), OMP_NUM_THREADS="1")
         root = str(Path(__file__).resolve().parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
         self._scorer = scorer
@@ -92,6 +95,8 @@ def _scorer(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         from relex.answers import judge
 
         return lambda request: judge(request["completion"], request["answer"], **(request["entry"] or {}))
+    if name == "format":
+        return lambda request: {"value": float(bool(re.search(request["pattern"], request["completion"], re.DOTALL)))}
     from relex.reasoning import judge as judge_task
 
     return lambda request: judge_task(request["completion"], **request["entry"])

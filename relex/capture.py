@@ -2,85 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import time
+from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
-from relex.params import Window
-from relex.step_stream import StepStream
-from relex.trajectory import TrajectoryWriter
+from relex.errors import StageFailed
+from relex.meter import Meter
+from relex.step_queue import StepQueue
+from relex.train_params import StopWhen, Window
+from relex.weight_deltas import Deltas, Source
 
 
 class Capture(TrainerCallback):
-    """Append theta_t - theta_0 to a trajectory at every step of the window.
+    """Append theta_t - theta_0 to a trajectory at every step of the window, and keep the forecast meter.
 
-    theta_0 is copied when training begins, in float32, so a delta never passes through a narrower type: at lr 1e-6
-    a bfloat16 weight would hold mostly rounding noise. Tied parameters appear once, under their first name.
+    On processes other than the main one `queue` and `meter` are None: they only take part in gathering the weights.
     """
 
-    def __init__(self, writer: TrajectoryWriter, window: Window):
-        self._writer = writer
+    def __init__(
+        self,
+        source: Source,
+        window: Window,
+        *,
+        queue: StepQueue | None,
+        meter: Meter | None,
+        stop_when: StopWhen | None = None,
+    ):
+        self._source, self._queue, self._meter, self._stop_when = source, queue, meter, stop_when
         self._steps = frozenset(window.steps)
-        self._base: dict[str, torch.Tensor] = {}
-        self._pending: tuple[int, dict[str, torch.Tensor]] | None = None
+        self._pending: tuple[int, Deltas] | None = None
+        self._above = 0
+        self.reading: dict[str, float] = {}  # of the meter, after the last captured step
+        self.seconds = 0.0  # that training waited for the capture of the last step
+        self.observed_enough = False  # stop_when has come true
 
-    def on_train_begin(
+    def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._base = {name: tensor.detach().float().clone() for name, tensor in kwargs["model"].named_parameters()}
+        self.seconds = 0.0
+        self.reading = {}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.global_step in self._steps:
-            deltas = {
-                name: (tensor.detach().float() - self._base[name]).cpu()
-                for name, tensor in kwargs["model"].named_parameters()
-            }
-            self._pending = (state.global_step, deltas)
+        if state.global_step not in self._steps:
+            return
+        start = time.perf_counter()
+        deltas = self._source.deltas()
+        if self._queue is not None and self._meter is not None:
+            check(deltas, state.global_step)
+            self._meter.add(state.global_step, self._meter.sketch.of(deltas))
+            self._pending = (state.global_step, {name: tensor.cpu() for name, tensor in deltas.items()})
+            self.reading = self._meter.read()
+            self._watch()
+        self.seconds += time.perf_counter() - start
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         # The trainer logs right after on_step_end, with the weights unchanged: only here is the step's reward known.
-        if self._pending is not None and self._pending[0] == state.global_step:
+        if self._queue is not None and self._pending is not None and self._pending[0] == state.global_step:
+            start = time.perf_counter()
             step, deltas = self._pending
             self._pending = None
-            self._writer.append(step, deltas, reward=float(kwargs["logs"]["reward"]))
+            self._queue.put(step, deltas, float(kwargs["logs"]["reward"]))
+            self.seconds += time.perf_counter() - start
 
+    def restore(self, step: int, sketched: torch.Tensor) -> None:
+        """Tell the meter of a step that was captured before an interruption."""
+        assert self._meter is not None
+        self._meter.add(step, sketched)
+        self.reading = self._meter.read()
+        self._watch()
 
-class StepLog(TrainerCallback):
-    """Keep what TRL logs at every step, tell it to who follows the run, and show progress."""
-
-    # Our column: TRL's key.
-    columns: ClassVar = {
-        "reward": "reward",
-        "reward_std": "reward_std",
-        "share_without_signal": "frac_reward_zero_std",
-        "entropy": "entropy",
-        "completion_length": "completions/mean_length",
-        "share_truncated": "completions/clipped_ratio",
-        "grad_norm": "grad_norm",
-        "learning_rate": "learning_rate",
-    }
-
-    def __init__(self, max_steps: int):
-        self.rows: list[dict[str, float]] = []
-        self.seconds: list[float] = []
-        self._stream = StepStream(resume=False)
-        self._bar = tqdm(total=max_steps, desc="RLVR", unit="step", mininterval=2.0)
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        logs = kwargs["logs"]
-        if "reward" not in logs:  # the summary at the end of training
+    def _watch(self) -> None:
+        if self._stop_when is None:
             return
-        row = {name: float(logs[key]) for name, key in self.columns.items()}
-        self.rows.append({"step": state.global_step, **row})
-        self.seconds.append(float(logs["step_time"]))
-        self._stream.append({**self.rows[-1], "seconds": self.seconds[-1]})
-        self._bar.set_postfix(reward=f"{row['reward']:.3f}", refresh=False)
-        self._bar.update(1)
+        skill = self.reading.get("skill")
+        self._above = self._above + 1 if skill is not None and skill >= self._stop_when.skill else 0
+        self.observed_enough = self._above >= self._stop_when.steps
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._bar.close()
+
+def check(deltas: Deltas, step: int) -> None:
+    """StageFailed when the weights of a step are not finite, naming the tensor: nothing of it is kept."""
+    for name, tensor in deltas.items():
+        if not torch.isfinite(tensor.sum()):
+            bad = int(tensor.numel() - torch.isfinite(tensor).sum())
+            if bad:
+                raise StageFailed(
+                    f"training diverged: at step {step} {bad} of {tensor.numel()} values of {name} are not finite; "
+                    "the window up to the step before is kept in trajectory/; lower train.learning_rate"
+                )

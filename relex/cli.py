@@ -83,7 +83,7 @@ def problems() -> None:
 
 @app.command(rich_help_panel=_STAGES)
 def base() -> None:
-    """Put the base model theta_0 in place: pretrain the embedded one, or take a folder or a hub revision."""
+    """Put the base model theta_0 in place: pretrain the embedded one, or take a folder, a package or a hub revision."""
     from relex import base
 
     base.run(_params())
@@ -277,12 +277,33 @@ def calibrate(
 
 
 @app.command(rich_help_panel=_ALONE)
-def doctor() -> None:
+def doctor(
+    params: Annotated[
+        Optional[Path], typer.Option(help="Another parameter file, such as one of infra/profiles/.")
+    ] = None,
+) -> None:
     """Check params.yaml and this machine, and say what a night will need in disk. Starts nothing."""
     from relex import doctor
+    from relex.errors import InputErrors
     from relex.workspace import PARAMS
 
-    typer.echo(doctor.examine(PARAMS))
+    page, faults = doctor.examine(params or PARAMS, Path())
+    typer.echo(page)
+    if faults:
+        raise InputErrors(faults)
+
+
+@app.command(rich_help_panel=_ALONE)
+def profile(
+    name: Annotated[
+        Optional[str], typer.Argument(help="The profile to put in place; without it they are listed.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also over a params.yaml that nothing else holds.")] = False,
+) -> None:
+    """List the complete parameter files of infra/profiles/, or make one of them this project's params.yaml."""
+    from relex import profiles
+
+    typer.echo(profiles.listing() if name is None else profiles.install(name, force=force))
 
 
 cli_registry.add(app, _params)

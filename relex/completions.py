@@ -4,19 +4,22 @@ file with their log-probability when they were sampled."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from relex.atomic import new_file
 from relex.errors import InputError
 from relex.likelihood import log_likelihoods
-from relex.problems import Problem
+from relex.problem_set import Problem
+from relex.prompts import render
 from relex.rewards import score
+from relex.seeded_sampling import Place, SeededSampling
 
 _BATCH = 256  # completions generated at once
 TEMPERATURE = b"temperature"
@@ -44,8 +47,11 @@ def sample_completions(
     temperature: float,
     max_new_tokens: int,
     seed: int,
+    chat: bool = False,
+    system: str | None = None,
 ) -> pa.Table:
     """Sample and score `samples` completions of every problem; a table of SCHEMA with the temperature as metadata.
+    chat and system: as prompts.render takes them.
 
     The model is left as it was, and so is torch's random state. Completions of zero tokens cannot occur: at least
     the end-of-text token is generated.
@@ -59,20 +65,22 @@ def sample_completions(
     devices = [model.device] if model.device.type == "cuda" else []
     per_batch = max(1, _BATCH // samples)
     with torch.random.fork_rng(devices=devices), torch.no_grad():
-        torch.manual_seed(seed)
         for start in tqdm(range(0, len(problems), per_batch), desc="completions", unit="batch", disable=None):
             part = problems[start : start + per_batch]
-            encoded = tokenizer([problem.prompt for problem in part])["input_ids"]
+            encoded = tokenizer([render(tokenizer, problem.prompt, chat, system) for problem in part])["input_ids"]
             width = max(len(tokens) for tokens in encoded)
+            place = partial(_whole, start)
+            sampling = SeededSampling(seed, temperature=temperature, top_k=0, top_p=1.0, place=place)
             ids = torch.tensor([[pad] * (width - len(tokens)) + tokens for tokens in encoded])
             mask = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in encoded])
             generated = model.generate(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
                 do_sample=True,
-                temperature=temperature,
+                temperature=1.0,  # as all else that shapes a sample, the business of the processor
                 top_k=0,
                 top_p=1.0,
+                logits_processor=LogitsProcessorList([sampling]),
                 num_return_sequences=samples,
                 max_new_tokens=max_new_tokens,
                 pad_token_id=pad,
@@ -104,6 +112,11 @@ def sample_completions(
         row["log_probability"] = value
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     return table.replace_schema_metadata({TEMPERATURE: repr(float(temperature)).encode()})
+
+
+def _whole(start: int, rows: int) -> Place:
+    """One process generates all rows of the batch that begins with problem `start`."""
+    return Place(start, 0, rows)
 
 
 def _until(tokens: list[int], stops: set[int]) -> list[int]:

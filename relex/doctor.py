@@ -12,19 +12,24 @@ from pathlib import Path
 import psutil
 import torch
 
-from relex.errors import InputErrors
+from relex.disk import disk_need, show_bytes, unknown_size
+from relex.errors import InputError, InputErrors
+from relex.params import HubBase, Params
 from relex.power import detectable
-from relex.preflight import disk_need, faults, show_bytes
+from relex.preflight import faults
 
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
 
-def examine(path: Path) -> str:
-    """A page of facts; InputErrors when parameters or machine cannot carry a night."""
-    params, errors = faults(path)
-    if params is None or errors:
+def examine(path: Path, root: Path | None = None) -> tuple[str, list[InputError]]:
+    """(a page of facts, what machine or project lack to carry a night); InputErrors when the parameters are bad.
+
+    root: the project, where it is not the parameter file's own folder.
+    """
+    params, errors = faults(path, root)
+    if params is None:
         raise InputErrors(errors)
-    root = Path(path).resolve().parent
+    root = (Path(path).parent if root is None else root).resolve()
     cuda = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"
     lines = [
         f"python     {platform.python_version()}, {platform.machine()}",
@@ -34,23 +39,33 @@ def examine(path: Path) -> str:
         "parts      " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PARTS),
         f"disk       {show_bytes(shutil.disk_usage(root).free)} free",
     ]
-    need = disk_need(params.base, params.train, params.extrapolate, root)
-    if need is None:
-        lines.append("a night    disk need unknown until the hub revision is downloaded")
-    else:
-        window = params.train.window
-        lines += [
-            f"a night    {show_bytes(need.total)} disk:",
-            f"             trajectory {show_bytes(need.trajectory)} ({len(window.steps)} steps, {params.train.codec})",
-            f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets)",
-            f"             base and last observed {show_bytes(need.base + need.observed)}",
-            f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
-        ]
+    lines += _night(params, root)
     detect = detectable(params)
     if detect is not None:
         lines.append(f"the gate   {detect}")
-    lines.append(f"parameters {path} is sound")
-    return "\n".join(lines)
+    if not errors:
+        lines.append(f"parameters {path} is sound")
+    return "\n".join(lines), errors
+
+
+def _night(params: Params, root: Path) -> list[str]:
+    """What a night writes, as far as the base's size can be known."""
+    try:
+        need = disk_need(params.base, params.train, params.extrapolate, root)
+    except InputError:
+        return ["a night    disk need unknown: the base is not there"]
+    if need is None:
+        assert isinstance(params.base.source, HubBase)
+        return [f"a night    {unknown_size(params.base.source, params.train, params.extrapolate)}"]
+    window = params.train.window
+    return [
+        f"a night    {show_bytes(need.total)} disk:",
+        f"             trajectory {show_bytes(need.trajectory)} ({len(window.steps)} steps, {params.train.codec})",
+        f"             training state, two copies {show_bytes(need.training_state)}",
+        f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets)",
+        f"             base and last observed {show_bytes(need.base + need.observed)}",
+        f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
+    ]
 
 
 def _engine() -> str:

@@ -4,16 +4,22 @@
 
 Requests and replies are messages on standard input and output (relex.pipes); everything that libraries print goes to
 standard error, which the starter points at a log file. The first message starts the engine, each later one generates
-a batch or reloads weights; the process ends when its pipe closes, and the kernel kills it when its starter dies.
+a batch or reloads weights. Completions are sent as they finish. The process ends when its pipe closes, and the kernel
+kills it when its starter dies.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, Protocol
 
+from relex.errors import InputError
 from relex.pipes import die_with, receive, send
+from relex.prompts import render
+
+Finished = list[tuple[int, dict[str, Any]]]  # (which prompt, its completion) of those that finished together
 
 
 class Backend(Protocol):
@@ -21,8 +27,8 @@ class Backend(Protocol):
 
     version: str
 
-    def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> list[dict[str, Any]]:
-        """Per prompt (token ids): {"tokens": completion's token ids, "finish": "stop" or "length"}.
+    def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> Iterator[Finished]:
+        """Per prompt (token ids) {"tokens": completion's token ids, "finish": "stop" or "length"}, as they finish.
 
         sampling: temperature, top_p, max_tokens; with logprobs true, "logprobs" holds each token's log-probability.
         """
@@ -62,7 +68,7 @@ class VllmBackend:
             disable_log_stats=True,
         )
 
-    def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> list[dict[str, Any]]:
+    def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> Iterator[Finished]:
         """See Backend."""
         parameters = [
             self._vllm.SamplingParams(
@@ -77,15 +83,23 @@ class VllmBackend:
             for seed in seeds
         ]
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
-        outputs = self._llm.generate(inputs, parameters, use_tqdm=False)
-        found = []
-        for output in (request.outputs[0] for request in outputs):
-            tokens = list(output.token_ids)
-            item = {"tokens": tokens, "finish": output.finish_reason}
-            if sampling["logprobs"]:
-                item["logprobs"] = [entry[t].logprob for t, entry in zip(tokens, output.logprobs, strict=True)]
-            found.append(item)
-        return found
+        # What `LLM.generate` does, without waiting for the slowest: numbers with a random end go in, come out without.
+        queued = self._llm.enqueue(inputs, parameters, use_tqdm=False)
+        places = {name.split("-")[0]: place for place, name in enumerate(queued)}
+        engine = self._llm.llm_engine
+        while engine.has_unfinished_requests():
+            outputs = [output for output in engine.step() if output.finished]
+            if outputs:
+                yield [(places[output.request_id], self._completion(output, sampling)) for output in outputs]
+
+    @staticmethod
+    def _completion(output: Any, sampling: dict[str, Any]) -> dict[str, Any]:
+        found = output.outputs[0]
+        tokens = list(found.token_ids)
+        item = {"tokens": tokens, "finish": found.finish_reason}
+        if sampling["logprobs"]:
+            item["logprobs"] = [entry[t].logprob for t, entry in zip(tokens, found.logprobs, strict=True)]
+        return item
 
     def reload(self, folder: str) -> None:
         """See Backend. Whether it takes effect must be proven: relex.evaluate compares with a fresh engine."""
@@ -102,15 +116,13 @@ class Prompts:
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._longest = max_model_len
 
-    def encode(self, prompt: str, chat: bool, max_tokens: int) -> tuple[str, list[int]]:
-        """(the prompt as the model sees it, its token ids); ValueError when it leaves no room for a completion."""
-        if chat:
-            if not self._tokenizer.chat_template:
-                raise ValueError("the suite asks for a chat template and the model's tokenizer has none")
-            prompt = self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-            )
-        ids = self._tokenizer(prompt, add_special_tokens=not chat)["input_ids"]
+    def encode(self, prompt: str, chat: bool, system: str | None, max_tokens: int) -> tuple[str, list[int]]:
+        """(the prompt as the model sees it, its token ids); ValueError when it leaves no room for a completion.
+
+        InputError when the model cannot be asked in this way at all (relex.prompts).
+        """
+        prompt = render(self._tokenizer, prompt, chat, system)
+        ids = self._tokenizer(prompt)["input_ids"]
         if not ids:
             raise ValueError(f"the prompt {prompt[:80]!r} has no tokens")
         if len(ids) + max_tokens > self._longest:
@@ -133,29 +145,35 @@ def make_backend(settings: dict[str, Any]) -> Backend:
     return TransformersBackend(settings)
 
 
-def answer(message: dict[str, Any], backend: Backend, prompts: Prompts) -> dict[str, Any]:
-    """The reply to one message."""
+def answer(message: dict[str, Any], backend: Backend, prompts: Prompts) -> Iterator[dict[str, Any]]:
+    """The replies to one message: one to a reload or a refused prompt, else one whenever completions finish."""
     if message["command"] == "reload":
         backend.reload(message["model"])
-        return {}
+        yield {}
+        return
     sampling = message["sampling"]
     try:
-        rendered = [prompts.encode(text, message["chat"], sampling["max_tokens"]) for text in message["prompts"]]
-    except ValueError as error:
-        return {"input_error": str(error)}
-    outputs = backend.generate([ids for _, ids in rendered], message["seeds"], sampling)
-    return {
-        "completions": [
-            {
-                "prompt": prompt,
-                "text": prompts.decode(output["tokens"]),
-                "tokens": len(output["tokens"]),
-                "finish": output["finish"],
-                **({"logprobs": output["logprobs"]} if sampling["logprobs"] else {}),
-            }
-            for (prompt, _), output in zip(rendered, outputs, strict=True)
-        ]
-    }
+        how = message["chat"], message["system"], sampling["max_tokens"]
+        rendered = [prompts.encode(text, *how) for text in message["prompts"]]
+    except (ValueError, InputError) as error:
+        yield {"input_error": str(error)}
+        return
+    for finished in backend.generate([ids for _, ids in rendered], message["seeds"], sampling):
+        yield {
+            "finished": [
+                (
+                    place,
+                    {
+                        "prompt": rendered[place][0],
+                        "text": prompts.decode(output["tokens"]),
+                        "tokens": len(output["tokens"]),
+                        "finish": output["finish"],
+                        **({"logprobs": output["logprobs"]} if sampling["logprobs"] else {}),
+                    },
+                )
+                for place, output in finished
+            ]
+        }
 
 
 def main() -> None:
@@ -175,11 +193,13 @@ def main() -> None:
     send(replies, {"version": backend.version})
     while (message := receive(requests)) is not None:
         try:
-            reply = answer(message, backend, prompts)
+            for reply in answer(message, backend, prompts):
+                send(replies, reply)
+        except BrokenPipeError:
+            return  # nobody waits for the rest
         except Exception as error:
             send(replies, {"error": f"{type(error).__name__}: {error}"})
             raise
-        send(replies, reply)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,22 +62,40 @@ class EngineProcess:
             self._ready = True
         return self._version
 
-    def generate(
-        self, prompts: list[str], seeds: list[int], sampling: dict[str, Any], chat: bool
-    ) -> list[dict[str, Any]]:
-        """Completions in the order of the prompts: {"prompt" as the model saw it, "text", "tokens", "finish"}.
+    def stream(
+        self, prompts: list[str], seeds: list[int], sampling: dict[str, Any], chat: bool, system: str | None = None
+    ) -> Iterator[dict[int, dict[str, Any]]]:
+        """Completions as they finish, by the place of the prompt: {"prompt" as seen, "text", "tokens", "finish"}.
 
         sampling: temperature, top_p, max_tokens, logprobs (true adds each token's log-probability, "logprobs").
-        seeds: one per prompt. InputError when a prompt does not fit.
+        seeds: one per prompt. chat, system: see prompts.render. InputError when a prompt cannot be asked. Read it to
+        the end before asking anything else.
         """
         self.wait_until_ready()
-        request = {"command": "generate", "prompts": prompts, "seeds": seeds, "sampling": sampling, "chat": chat}
-        return self._ask(request)["completions"]
+        how = {"sampling": sampling, "chat": chat, "system": system}
+        request = {"command": "generate", "prompts": prompts, "seeds": seeds, **how}
+        if prompts:
+            self._send(request)
+        left = len(prompts)
+        while left:
+            finished = {place: completion for place, completion in self._receive("failed")["finished"]}
+            left -= len(finished)
+            yield finished
+
+    def generate(
+        self, prompts: list[str], seeds: list[int], sampling: dict[str, Any], chat: bool, system: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What `stream` gives, all at once and in the order of the prompts."""
+        found: dict[int, dict[str, Any]] = {}
+        for finished in self.stream(prompts, seeds, sampling, chat, system):
+            found.update(finished)
+        return [found[place] for place in range(len(prompts))]
 
     def reload(self, folder: Path) -> None:
         """Ask for the weights of another checkpoint. Whether they took effect is for the caller to prove."""
         self.wait_until_ready()
-        self._ask({"command": "reload", "model": str(folder)})
+        self._send({"command": "reload", "model": str(folder)})
+        self._receive("failed")
         self._model = str(folder)
 
     def kill(self) -> None:
@@ -101,12 +120,11 @@ class EngineProcess:
     ) -> None:
         self.close()
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _send(self, request: dict[str, Any]) -> None:
         try:
             send(self._handle(self._process.stdin), request)
         except BrokenPipeError:
             self._fail("ended")
-        return self._receive("failed")
 
     def _receive(self, what: str) -> dict[str, Any]:
         reply = receive(self._handle(self._process.stdout))

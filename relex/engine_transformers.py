@@ -6,11 +6,15 @@ not, and greedy completions agree.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 from transformers import AutoModelForCausalLM
+
+if TYPE_CHECKING:
+    from relex.engine import Finished
 
 _ROWS = 256  # in one forward pass
 
@@ -34,21 +38,18 @@ class TransformersBackend:
         self._stop = set(stop if isinstance(stop, list) else [stop])
 
     @torch.inference_mode()
-    def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> list[dict[str, Any]]:
+    def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> Iterator[Finished]:
         """See relex.engine.Backend."""
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        results: list[dict[str, Any]] = [{} for _ in prompts]
         start = 0
         while start < len(order):
             length = len(prompts[order[start]])
             rows = [i for i in order[start : start + _ROWS] if len(prompts[i]) == length]
             start += len(rows)
-            outputs = self._rows([prompts[i] for i in rows], [seeds[i] for i in rows], sampling)
-            for i, output in zip(rows, outputs, strict=True):
-                results[i] = output
-        return results
+            for finished in self._rows([prompts[i] for i in rows], [seeds[i] for i in rows], sampling):
+                yield [(rows[j], output) for j, output in finished]
 
-    def _rows(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> list[dict[str, Any]]:
+    def _rows(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> Iterator[Finished]:
         """Rows of one prompt length. Finished rows leave the batch."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         outputs: list[dict[str, Any]] = [{"tokens": [], "finish": "length", "logprobs": []} for _ in prompts]
@@ -67,14 +68,15 @@ class TransformersBackend:
                 if token in self._stop:
                     outputs[row]["finish"] = "stop"
             keep = [j for j, row in enumerate(alive) if outputs[row]["finish"] == "length"]
-            if not keep:
-                break
             if len(keep) < len(alive):
-                cache.batch_select_indices(torch.tensor(keep, device=self._device))
+                yield [(row, outputs[row]) for row in alive if outputs[row]["finish"] == "stop"]
                 alive = [alive[j] for j in keep]
                 chosen = chosen[keep]
+                if not alive:
+                    return
+                cache.batch_select_indices(torch.tensor(keep, device=self._device))
             inputs = chosen[:, None].to(self._device)
-        return outputs
+        yield [(row, outputs[row]) for row in alive]
 
 
 def _choose(logits: torch.Tensor, generators: list[torch.Generator], sampling: dict[str, Any]) -> torch.Tensor:

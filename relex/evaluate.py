@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from relex import rows, workspace
@@ -33,6 +35,7 @@ def run(params: Params) -> None:
         evaluation.fill(evaluation.contestants, evaluation.suites)
         metrics = evaluation.write_rows()
         write_json(workspace.EVALUATION_METRICS, evaluation.protocol() | {"metrics": metrics, "halving": halving})
+        rows.prune(workspace.ROWS_CACHE, evaluation.used)
         details.update(evaluation.spent)
         if evaluation.spent["generate_seconds"]:
             details["tokens_per_engine_second"] = evaluation.spent["tokens"] / evaluation.spent["generate_seconds"]
@@ -48,6 +51,7 @@ class Evaluation:
         self.contestants = contestants
         self.engine = engine_facts(self.settings)
         self.spent: Counter[str] = Counter()
+        self.used: set[Path] = set()  # batches in the cache that this evaluation read
 
     def batches(self, contestant: Contestant, suite: Suite) -> list[Batch]:
         """The batches of one model on one suite."""
@@ -92,9 +96,13 @@ class Evaluation:
         """avg@k on the first batches of the choosing suites: the mean over the suites."""
         values = []
         for suite in suites:
-            table = rows.load(self.batches(contestant, suite)[:first])
+            table = self._load(self.batches(contestant, suite)[:first])
             values.append(sum(table.column("score").to_pylist()) / table.num_rows)
         return round(sum(values) / len(values), 6)
+
+    def _load(self, batches: list[Batch]) -> pa.Table:
+        self.used.update(batch.file for batch in batches)
+        return rows.load(batches)
 
     def _rows_saved(self, candidates: list[Contestant], kept: list[str], rows_each: int) -> int:
         dropped = [candidate for candidate in candidates if candidate.name not in kept]
@@ -118,7 +126,7 @@ class Evaluation:
                 metrics[contestant.name] = {}
                 with pq.ParquetWriter(folder / "rows" / f"{contestant.name}.parquet", rows.OUTPUT) as writer:
                     for suite in self.suites:
-                        table = rows.load(self.batches(contestant, suite))
+                        table = self._load(self.batches(contestant, suite))
                         writer.write_table(rows.output_table(contestant, suite, table))
                         metrics[contestant.name][suite.name] = summarise(
                             table, settings.pass_k, settings.confidence, settings.resamples, settings.seed

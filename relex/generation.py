@@ -1,4 +1,4 @@
-"""Fill the cache: every missing batch through engine processes, several at a time, then scored and saved."""
+"""Fill the cache: every missing row through engine processes, several at a time; whole batches scored and saved."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from relex.contestants import Contestant
 from relex.engine_process import EngineProcess
 from relex.engine_settings import check_memory, engine_environments, engine_facts, engine_settings
 from relex.params import Evaluate
+from relex.problem_set import Problem
 from relex.rows import NON_FINITE, Batch
 from relex.workspace import STATE
 
@@ -33,29 +35,31 @@ class Shard:
 
 
 def generate(pending: Pending, settings: Evaluate) -> dict[str, float]:
-    """Generate, score and save every pending batch; what it took, as numbers that add up, for the timings.
+    """Generate what pending batches lack, score and save them; what it took, as numbers that add up, for the timings.
 
     At most `settings.engines` engine processes run at a time. A model gets a fresh engine, or, where relex.reload
     proves that exact, one that served another model before.
     """
-    todo = deque(_shards(pending, settings.engines))
-    total = sum(len(batch.rows) for shard in todo for batch in shard.batches)
-    if not todo:
+    if not any(batches for _, batches in pending):
         return {}
-    slots = min(settings.engines, len(todo))
-    environments = engine_environments(settings.tensor_parallel, slots)
+    slots = len(engine_environments(settings.tensor_parallel, settings.engines))  # fewer where GPUs are few
+    todo = deque(_shards(pending, slots))
+    shards = len(todo)
+    environments = engine_environments(settings.tensor_parallel, min(slots, shards))
+    batches = [batch for shard in todo for batch in shard.batches]
+    total, kept = sum(len(batch.rows) for batch in batches), sum(len(batch.part.read()) for batch in batches)
     if _on_cpu(environments):
-        check_memory([shard.contestant.folder for shard in todo], settings, slots)
+        check_memory([shard.contestant.folder for shard in todo], settings, len(environments))
     reloading = _may_reload(todo, settings, environments)
     crew = _Crew(todo, settings, environments, reloading)
-    with tqdm(total=total, desc="evaluating", unit="row", mininterval=2.0) as crew.bar:
+    with tqdm(total=total, initial=kept, desc="evaluating", unit="row", mininterval=2.0) as crew.bar:
         try:
             crew.work()
         finally:
             reload.remove_twins()
     return {
-        "rows": total,
-        "reloads": len(_shards(pending, settings.engines)) - crew.spent["engine_starts"],
+        "rows": total - kept,
+        "reloads": shards - crew.spent["engine_starts"],
         **crew.spent,
     }
 
@@ -124,9 +128,8 @@ class _Crew:
         tokens = 0
         finite = all(_finite(engine, batch) for batch in shard.batches[:1])
         for batch in shard.batches:
-            tokens += complete(engine, batch) if finite else forfeit(batch)
-            self.bar.update(len(batch.rows))
             self.bar.set_postfix_str(shard.contestant.name, refresh=False)
+            tokens += complete(engine, batch, self.bar.update) if finite else forfeit(batch, self.bar.update)
         return tokens
 
 
@@ -135,45 +138,57 @@ def _finite(engine: EngineProcess, batch: Batch) -> bool:
     prompts = [problem.prompt for problem in batch.problems[: reload.PROBE_PROMPTS]]
     sampling = batch.suite.sampling.request() | {"temperature": 0.0, "top_p": 1.0, "logprobs": True}
     sampling["max_tokens"] = min(sampling["max_tokens"], 16)
-    found = engine.generate(prompts, [0] * len(prompts), sampling, batch.suite.chat)
+    found = engine.generate(prompts, [0] * len(prompts), sampling, batch.suite.chat, batch.suite.system)
     return all(math.isfinite(value) for item in found for value in item["logprobs"])
 
 
-def complete(engine: EngineProcess, batch: Batch) -> int:
-    """Generate, score and save one batch; its number of completion tokens."""
-    sampling = batch.suite.sampling
-    begin = time.perf_counter()
-    completions = engine.generate(
-        [problem.prompt for problem, _ in batch.rows],
-        [sampling.row_seed(problem.id, sample) for problem, sample in batch.rows],
+def complete(engine: EngineProcess, batch: Batch, progress: Callable[[int], Any]) -> int:
+    """Generate the rows that a batch lacks, score and save it; the number of completion tokens generated.
+
+    Every row is kept the moment it finishes. `progress` is told how many did.
+    """
+    asked, sampling, part = batch.rows, batch.suite.sampling, batch.part
+    found = part.read()
+    missing = [place for place in range(len(asked)) if place not in found]
+    tokens, begin = 0, time.perf_counter()
+    for finished in engine.stream(
+        [asked[place][0].prompt for place in missing],
+        [sampling.row_seed(asked[place][0].id, asked[place][1]) for place in missing],
         sampling.request(),
         batch.suite.chat,
-    )
-    seconds = (time.perf_counter() - begin) / len(batch.rows)
-    saved = []
-    for (problem, sample), completion in zip(batch.rows, completions, strict=True):
-        result = rewards.score(problem.scorer, completion["text"], problem.answer, problem.entry)
-        saved.append(
-            {
-                "problem": problem.id,
-                "sample": sample,
-                "prompt": completion["prompt"],
-                "completion": completion["text"],
-                "tokens": completion["tokens"],
-                "finish_reason": completion["finish"],
-                "extracted": result.extracted,
-                "score": result.value,
-                "timed_out": result.timed_out,
-                "seconds": seconds,
-            }
-        )
-    rows.save(batch, saved)
-    return sum(completion["tokens"] for completion in completions)
+        batch.suite.system,
+    ):
+        seconds = (time.perf_counter() - begin) / len(finished)
+        begin = time.perf_counter()
+        rows_done = {missing[i]: completion | {"seconds": seconds} for i, completion in finished.items()}
+        part.append(rows_done)
+        found.update(rows_done)
+        tokens += sum(completion["tokens"] for completion in finished.values())
+        progress(len(finished))
+    rows.save(batch, [_scored(problem, sample, found[place]) for place, (problem, sample) in enumerate(asked)])
+    return tokens
 
 
-def forfeit(batch: Batch) -> int:
+def _scored(problem: Problem, sample: int, completion: dict[str, Any]) -> dict[str, Any]:
+    result = rewards.score(problem.scorer, completion["text"], problem.answer, problem.entry)
+    return {
+        "problem": problem.id,
+        "sample": sample,
+        "prompt": completion["prompt"],
+        "completion": completion["text"],
+        "tokens": completion["tokens"],
+        "finish_reason": completion["finish"],
+        "extracted": result.extracted,
+        "score": result.value,
+        "timed_out": result.timed_out,
+        "seconds": completion["seconds"],
+    }
+
+
+def forfeit(batch: Batch, progress: Callable[[int], Any]) -> int:
     """Save a batch of a model whose logits are not numbers: every row is wrong, and says why. It has 0 tokens."""
     empty = {"completion": "", "tokens": 0, "finish_reason": NON_FINITE, "extracted": None, "score": 0.0}
+    progress(len(batch.rows) - len(batch.part.read()))
     rows.save(
         batch,
         [
@@ -209,6 +224,7 @@ def _may_reload(todo: deque[Shard], settings: Evaluate, environments: list[dict[
         [problem.prompt for problem in suite.problems],
         suite.sampling.request(),
         suite.chat,
+        suite.system,
         environments[:2],
         LOGS / "reload.log",
     )

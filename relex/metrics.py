@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from relex.answer_form import normal_form
 from relex.rows import NON_FINITE
 from relex.statistics import bootstrap_intervals, majority, pass_at_k
 
@@ -18,7 +19,7 @@ def summarise(table: pa.Table, pass_k: tuple[int, ...], confidence: float, resam
 
     table: rows (relex.rows), the samples of a problem side by side. Returns avg_at_<k>, pass_at_<k>, majority_at_<k>,
     truncated, unparsable, non_finite and timed_out as {"value", "low", "high"}, and the counts problems, samples and
-    tokens.
+    tokens. For majority_at_<k>, samples vote for the same answer when `votes` says so.
     """
     problems = table.column("problem").to_pylist()
     samples = sum(1 for problem in problems if problem == problems[0])
@@ -34,7 +35,7 @@ def summarise(table: pa.Table, pass_k: tuple[int, ...], confidence: float, resam
         columns[f"pass_at_{k}"] = pass_at_k(right.sum(axis=1).round().astype(np.int64), samples, k)
     columns[f"majority_at_{samples}"] = np.array(
         [
-            majority(list(answers), [bool(value) for value in values])
+            majority(votes(list(answers), list(values)), [bool(value) for value in values])
             for answers, values in zip(extracted, right, strict=True)
         ]
     )
@@ -48,3 +49,15 @@ def summarise(table: pa.Table, pass_k: tuple[int, ...], confidence: float, resam
         for name, i in zip(columns, intervals, strict=True)
     }
     return metrics | {"problems": shape[0], "samples": samples, "tokens": int(sum(table.column("tokens").to_pylist()))}
+
+
+def votes(answers: list[str | None], right: list[float]) -> list[str | None]:
+    """What each sample of a problem votes for: the normal form of its answer (relex.answer_form), None without one.
+
+    Answers of one form that the scorer told apart, as an exact scorer does with 5 and 5.0, vote as they are written.
+    """
+    forms = [None if answer is None else normal_form(answer) for answer in answers]
+    verdicts: dict[str | None, set[float]] = {}
+    for form, verdict in zip(forms, right, strict=True):
+        verdicts.setdefault(form, set()).add(verdict)
+    return [answer if len(verdicts[form]) > 1 else form for answer, form in zip(answers, forms, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from ruamel.yaml import YAML
 
 from relex.evaluation_read import Accuracy, accuracy, suites
 from relex.params import Params
+from relex.serving import SERVER, options
 
 UNKNOWN_LICENCE = "unknown"
 _NAMES = {"choose": "validation, chosen on", "gate": "validation, gate", "test": "test", "ood": "out of domain"}
@@ -64,8 +66,16 @@ print(generate("{_example(params)}", max_new_tokens={params.evaluate.max_tokens}
 ```
 
 ```bash
-relex fetch models:/{name}@champion --out model
-vllm serve model
+relex serve {name}@champion                        # vLLM's own server, and a curl line for it
+```
+
+Without this project's code (`vllm serve model` starts the same server on a GPU; in vLLM's CPU build that command ends
+for want of a package named `vllm`, while this one works on both; the variable, in GiB, only counts on a CPU):
+
+```bash
+relex fetch models:/{name}@champion --out model   # or MLflow's own: mlflow artifacts download
+VLLM_CPU_KVCACHE_SPACE={params.evaluate.cpu_kv_cache_gib} python -m {SERVER} --model model \\
+  --served-model-name {shlex.quote(name)} {shlex.join(options(params))}
 ```
 """
 

@@ -16,57 +16,10 @@ from ruamel.yaml.error import YAMLError
 
 from relex import sampling
 from relex.errors import InputError, InputErrors
+from relex.problem_params import Problems
 from relex.section import Natural, Positive, PositiveFloat, Section, Share
 from relex.suite_params import SuiteParams
-
-
-class SortDigits(Section):
-    """Distinct digits in, the same digits ascending out: `48201=` -> `01248`."""
-
-    kind: Literal["sort-digits"]
-    lengths: tuple[Annotated[int, Field(ge=2, le=10)], ...] = Field(min_length=1)
-    ood_lengths: tuple[Annotated[int, Field(ge=2, le=10)], ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _ood_is_harder(self) -> SortDigits:
-        if min(self.ood_lengths) <= max(self.lengths):
-            raise ValueError("every length in ood_lengths must be above every length in lengths")
-        return self
-
-
-class ReasoningGym(Section):
-    """A procedural task of the package reasoning-gym, by name; ood_config is the harder variant."""
-
-    kind: Literal["reasoning-gym"]
-    task: str
-    config: dict[str, Any] = Field(default_factory=dict)
-    ood_config: dict[str, Any]
-    template: str = "{question}"
-    threshold: Share = 1.0
-
-    @field_validator("template")
-    @classmethod
-    def _keeps_question(cls, value: str) -> str:
-        if "{question}" not in value:
-            raise ValueError("the template drops the problem: it must contain {question}")
-        return value
-
-
-class Sizes(Section):
-    """How many problems each split holds."""
-
-    train: Positive
-    validation: Annotated[int, Field(ge=2)]
-    test: Positive
-    ood: Positive
-
-
-class Problems(Section):
-    """Stage problems: verifiable problems in splits that are disjoint by content."""
-
-    seed: Natural
-    source: Annotated[SortDigits | ReasoningGym, Field(discriminator="kind")]
-    sizes: Sizes
+from relex.train_params import Train
 
 
 class Pretraining(Section):
@@ -121,6 +74,14 @@ class FolderBase(Section):
     path: str
 
 
+class PackageBase(Section):
+    """A model that an installed Python package carries as one GGUF file; written as a float32 checkpoint folder."""
+
+    kind: Literal["package"]
+    package: str
+    version: str
+
+
 class HubBase(Section):
     """A Hugging Face hub repository at a revision (a commit hash makes the night reproducible)."""
 
@@ -132,81 +93,7 @@ class HubBase(Section):
 class Base(Section):
     """Stage base: theta_0, the model RLVR starts from."""
 
-    source: Annotated[EmbeddedBase | FolderBase | HubBase, Field(discriminator="kind")]
-
-
-class Window(Section):
-    """The observed optimiser steps first, first + every, ..., last; step 0 is the base itself."""
-
-    first: Positive
-    last: Positive
-    every: Positive
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Window:
-        if len(self.steps) < 2:
-            raise ValueError(
-                f"the window needs at least two steps; first {self.first}, last {self.last}, every {self.every}"
-            )
-        if self.steps[-1] != self.last:
-            raise ValueError(f"last ({self.last}) must be first + a multiple of every ({self.every})")
-        return self
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        return tuple(range(self.first, self.last + 1, self.every))
-
-
-class Train(Section):
-    """Stage train: RLVR with TRL's GRPOTrainer, under TRL's own names."""
-
-    seed: Natural
-    max_steps: Positive
-    learning_rate: PositiveFloat
-    warmup_steps: Natural
-    prompts_per_step: Positive
-    num_generations: Annotated[int, Field(ge=2)]
-    per_device_train_batch_size: Positive  # counts completions, as TRL does
-    temperature: PositiveFloat
-    max_completion_length: Positive
-    beta: Annotated[float, Field(ge=0.0)]
-    epsilon: PositiveFloat
-    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"]
-    scale_rewards: Literal["group", "batch", "none"]
-    adam_beta1: Share
-    adam_beta2: Share
-    weight_decay: Annotated[float, Field(ge=0.0)]
-    max_grad_norm: PositiveFloat
-    threads: Natural  # of torch on a CPU; 0: one per core
-    window: Window
-    codec: Literal["float32", "bfloat16", "float16", "int8"]
-    completions: Completions
-
-    @model_validator(mode="after")
-    def _divides(self) -> Train:
-        errors = []
-        if self.window.last > self.max_steps:
-            errors.append(f"window.last ({self.window.last}) must not be beyond max_steps ({self.max_steps})")
-        if self.per_device_train_batch_size % self.num_generations:
-            errors.append(
-                f"num_generations ({self.num_generations}) must divide per_device_train_batch_size "
-                f"({self.per_device_train_batch_size})"
-            )
-        if (self.prompts_per_step * self.num_generations) % self.per_device_train_batch_size:
-            errors.append(
-                f"per_device_train_batch_size ({self.per_device_train_batch_size}) must divide "
-                f"prompts_per_step * num_generations ({self.prompts_per_step * self.num_generations})"
-            )
-        if errors:
-            raise ValueError("; ".join(errors))
-        return self
-
-
-class Completions(Section):
-    """Completions sampled from the last observed checkpoint on held-out prompts, for the likelihood scan."""
-
-    prompts: Positive
-    samples: Positive
+    source: Annotated[EmbeddedBase | FolderBase | PackageBase | HubBase, Field(discriminator="kind")]
 
 
 class Diagnose(Section):
@@ -313,7 +200,7 @@ class Evaluate(Section):
     engines: Positive  # engine processes at a time: one per GPU, or on a CPU one per core or so
     tensor_parallel: Positive = 1  # GPUs that one engine spreads a model over
     cpu_kv_cache_gib: Positive = 1  # key-value cache of one engine on a CPU; a GPU's is what its memory leaves
-    problems_per_batch: Positive  # generated together, and lost together when the evaluation is killed
+    problems_per_batch: Positive  # generated together; a kill loses only the completions under way
     gate_share: Annotated[float, Field(gt=0.0, lt=1.0)]  # share of validation kept for the gate
     halving: Halving
 
@@ -372,7 +259,11 @@ class Params(Section):
 
 # Values of the `kind` keys: what tells the variants of a source apart.
 _KINDS = frozenset(
-    {"sort-digits", "reasoning-gym", "embedded", "folder", "hub", "problems", "file", "dataset", "ready-made"}
+    {
+        *("sort-digits", "addition", "reasoning-gym", "file", "dataset"),
+        *("embedded", "folder", "package", "hub"),
+        *("problems", "ready-made"),
+    }
 )
 
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -494,9 +385,11 @@ def _cross_checks(sections: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{train.prompts_per_step} is above problems.sizes.train ({problems.sizes.train})",
             )
         )
+    if evaluate and problems:
+        for suite in evaluate.suites:
+            if suite.source.kind == "problems" and not getattr(problems.sizes, suite.source.split):
+                said = f"problems.sizes.{suite.source.split} is 0: the split is not there"
+                faults.append((f"evaluate.suites ({suite.name})", said))
     if train and evaluate and train.max_completion_length > evaluate.max_model_len:
         faults.append(("evaluate.max_model_len", "shorter than train.max_completion_length"))
     return faults
-
-
-Train.model_rebuild()

@@ -1,51 +1,39 @@
-"""What must be true before a night starts: parameters, the base, write access, disk; all faults in one look."""
+"""What must be true before a night starts: parameters, problems, base, write access, disk; all faults in one look."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from relex.base import check_checkpoint
+from relex.disk import disk_need, show_bytes
 from relex.errors import InputError
-from relex.params import Base, EmbeddedBase, Extrapolate, FolderBase, Params, Train, check
+from relex.package_base import gguf_file
+from relex.params import Base, FolderBase, PackageBase, Params, Train, check
+from relex.problem_params import FileProblems, Problems
 from relex.workspace import METRICS, STATE, TIMINGS
 
-# Bytes of one value of a delta; int8 keeps two bytes of scale for every 64.
-_CODEC_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0 + 2 / 64}
-_SPARE = 256 << 20  # databases, logs, rows and reports
 
+def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[InputError]]:
+    """The parameters (None when they are bad) and every fault of parameters and machine together.
 
-@dataclass(frozen=True)
-class DiskNeed:
-    """Bytes a night writes, by artifact. DVC's cache links to the files where the file system can link."""
-
-    base: int
-    trajectory: int
-    candidates: int
-    observed: int
-    registry: int
-    spare: int = _SPARE
-
-    @property
-    def total(self) -> int:
-        return self.base + self.trajectory + self.candidates + self.observed + self.registry + self.spare
-
-
-def faults(path: Path) -> tuple[Params | None, list[InputError]]:
-    """The parameters (None when they are bad) and every fault of parameters and machine together."""
+    root: the project, where it is not the parameter file's own folder.
+    """
     sections, errors = check(path)
     params = None if errors else Params(**sections)
-    root = Path(path).resolve().parent
+    root = (Path(path).parent if root is None else root).resolve()
     errors += _unwritable(root)
     base, train, extrapolate = (sections.get(name) for name in ("base", "train", "extrapolate"))
-    if base and isinstance(base.source, FolderBase):
-        try:
-            check_checkpoint(root / base.source.path)
-        except InputError as error:
-            errors.append(error)
-    if base and train and extrapolate:
+    if problems := sections.get("problems"):
+        errors += _unseen_files(problems, root)
+    errors += _without_gpu(train) if train else []
+    missing = _missing_base(base, root) if base else []
+    errors += missing
+    if base and train and extrapolate and not missing:
         need, free = disk_need(base, train, extrapolate, root), shutil.disk_usage(root).free
         if need is not None and need.total > free:
             errors.append(
@@ -60,44 +48,48 @@ def faults(path: Path) -> tuple[Params | None, list[InputError]]:
     return params, errors
 
 
-def disk_need(base: Base, train: Train, extrapolate: Extrapolate, root: Path) -> DiskNeed | None:
-    """What a night will write; None for a hub base, whose size is not known before it is downloaded."""
-    source = base.source
-    if isinstance(source, EmbeddedBase):
-        parameters = embedded_parameters(source)
-        size = parameters * 4
-    elif isinstance(source, FolderBase):
-        size = sum(file.stat().st_size for file in (root / source.path).glob("*.safetensors"))
-        parameters = size // 2  # an upper bound: no supported dtype is narrower than two bytes
-    else:
-        return None
-    return DiskNeed(
-        base=size,
-        trajectory=int(parameters * _CODEC_BYTES[train.codec]) * len(train.window.steps),
-        candidates=size * len(extrapolate.targets),
-        observed=size,
-        registry=2 * size,  # the version, and the champion fetched for comparison
-    )
+def _without_gpu(train: Train) -> list[InputError]:
+    wants = {"train.bf16: true": train.bf16, "train.generation.backend: vllm": train.generation.backend == "vllm"}
+    if not any(wants.values()):
+        return []
+    import torch  # only where the answer matters: it takes seconds to import
+
+    if torch.cuda.is_available():
+        return []
+    return [InputError("needs a CUDA device", where=where, found="none") for where, wanted in wants.items() if wanted]
 
 
-def embedded_parameters(source: EmbeddedBase) -> int:
-    """Parameters of the embedded Qwen3 decoder with tied embeddings."""
-    from relex.embedded import VOCABULARY_SIZE
+def _missing_base(base: Base, root: Path) -> list[InputError]:
+    try:
+        if isinstance(base.source, FolderBase):
+            check_checkpoint(root / base.source.path)
+        elif isinstance(base.source, PackageBase):
+            gguf_file(base.source)
+    except InputError as error:
+        return [error]
+    return []
 
-    hidden, head = source.hidden_size, source.head_dim
-    attention = hidden * head * (2 * source.heads + 2 * source.kv_heads) + 2 * head
-    layer = attention + 3 * hidden * source.intermediate_size + 2 * hidden
-    return VOCABULARY_SIZE * hidden + source.layers * layer + hidden
 
-
-def show_bytes(count: int) -> str:
-    """Bytes for people: 1.5 GiB."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.1f} {unit}" if unit != "B" else f"{count} B"
-        value /= 1024
-    return f"{value:.1f} TiB"
+def _unseen_files(problems: Problems, root: Path) -> Iterator[InputError]:
+    """Problem files that are missing, or whose change the graph would not notice."""
+    source = problems.source
+    if not isinstance(source, FileProblems):
+        return
+    graph = root / "dvc.yaml"
+    deps: list[str] = []
+    if graph.is_file():
+        stages = YAML(typ="safe", pure=True).load(graph.read_text(encoding="utf-8"))["stages"]
+        deps = stages.get("problems", {}).get("deps", [])
+    for place in filter(None, [source.path, *source.paths.values()]):
+        if not (root / place).is_file():
+            yield InputError("the problem file is missing", where=f"problems.source: {root / place}")
+        elif graph.is_file() and place not in deps:
+            yield InputError(
+                "the graph would not notice a change of the problem file",
+                where=f"dvc.yaml: stages.problems.deps (problems.source: {place})",
+                expected=f"- {place}",
+                todo="add that line to the deps of the stage problems",
+            )
 
 
 def _unwritable(root: Path) -> list[InputError]:

@@ -33,29 +33,40 @@ class ReadyMade:
 
 
 def _plain(row: Mapping[str, Any]) -> tuple[str, str]:
-    """problem (or question), answer; the answer may be a number or a list of one."""
+    """problem (or question), answer; the answer may be a number or a list of one.
+
+    Columns and splits as public evaluation code reads them: problem, answer and split train of MathArena's sets;
+    question, answer and split test of math-ai/amc23.
+    """
     question = row["problem"] if "problem" in row else row["question"]
-    return question, _text(row["answer"])
+    return question, answer_text(row["answer"])
 
 
 def _math(row: Mapping[str, Any]) -> tuple[str, str]:
-    """problem with answer, or, in the original release, with a solution whose last box is the answer."""
+    """problem with answer, or, in the original release, with a solution whose last box is the answer.
+
+    Columns of HuggingFaceH4/MATH-500, split test: problem, solution, answer, subject, level, unique_id.
+    """
     if row.get("answer") is not None:
-        return row["problem"], _text(row["answer"])
+        return row["problem"], answer_text(row["answer"])
     boxes = boxed(row["solution"])
     return row["problem"], boxes[-1] if boxes else ""
 
 
 def _olympiad(row: Mapping[str, Any]) -> tuple[str, str]:
-    """question, after its context where there is one; final_answer is a list of one text, which may hold several."""
+    """question, after its context where there is one; final_answer is a list of one text, which may hold several.
+
+    Columns and configuration as in the authors' own evaluation code (OpenBMB/OlympiadBench): English, mathematics,
+    competition, text only, open-ended; 674 problems. A unit, where there is one, is not part of the answer.
+    """
     context = (row.get("context") or "").strip()
-    return f"{context}\n{row['question']}" if context else row["question"], _text(row["final_answer"])
+    return f"{context}\n{row['question']}" if context else row["question"], answer_text(row["final_answer"])
 
 
-def _text(value: Any) -> str:
-    """An answer as text; whole numbers without a fraction part, several answers separated by commas."""
+def answer_text(value: Any) -> str:
+    """An answer as text; whole numbers without a fraction part, several answers separated by commas; None is empty."""
     if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value)
+        return ", ".join(answer_text(item) for item in value)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return "" if value is None else str(value).strip()

@@ -87,6 +87,21 @@ class Connection:
         return found.experiment_id
 
 
+def run_tags() -> dict[str, str]:
+    """Who logs a run and with what, under the names that MLflow's pages show."""
+    return {"mlflow.user": user(), "mlflow.source.name": "relex", "mlflow.source.type": "LOCAL"}
+
+
+def user() -> str:
+    """The name of this process's user."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite URI such as sqlite:///mlflow.db, relative to the project's root; None for any other."""
     if not uri.startswith("sqlite:///"):

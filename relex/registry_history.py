@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -39,8 +40,9 @@ def _show(connection: Connection, moved: list[dict[str, Any]]) -> None:
     """Write the latest moves as the registered model's description, unless someone wrote another there."""
     present = connection.client.get_registered_model(connection.model).description or ""
     rows = [
-        f"| {line['when']} | {line['what']}{', forced' if line['forced'] else ''} | {line['from'] or 'none'} "
-        f"| {line['to'] or 'none'} | {line['by']} | {line['why'][:120].replace('|', '/')} |"
+        f"| {line['when'].replace('T', ' ')} | {line['what']}{', forced' if line['forced'] else ''} "
+        f"| {line['from'] or 'none'} | {line['to'] or 'none'} | {line['by']} "
+        f"| {textwrap.shorten(line['why'].replace('|', '/'), 160, placeholder=' …')} |"
         for line in reversed(moved[-_SHOWN:])
     ]
     head = ["| when | what | from | to | by | why |", "|---|---|---|---|---|---|"]

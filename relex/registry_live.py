@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from relex import registry_client as client
@@ -88,8 +89,9 @@ class _Follower:
 
     def _begin(self, connection: Connection) -> dict[str, Any]:
         experiment = connection.experiment_id(connection.experiment)
-        tags = {"relex.kind": "night", "relex.night": f"pending {self.identity}"}
-        night = self._client.create_run(experiment, tags=tags, run_name="night: training")
+        tags = {"relex.kind": "night", "relex.night": f"pending {self.identity}", **client.run_tags()}
+        date = datetime.now(UTC).date().isoformat()
+        night = self._client.create_run(experiment, tags=tags, run_name=f"training {date}")
         tags = {**tags, "relex.kind": "train", "mlflow.parentRunId": night.info.run_id}
         train = self._client.create_run(experiment, tags=tags, run_name="train")
         runs = {"id": self.identity, "night": night.info.run_id, "train": train.info.run_id}

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from relex.errors import InputError
-from relex.registry_client import Connection
+from relex.registry_client import Connection, run_tags, user
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -69,7 +69,7 @@ def new_move(model: str, what: str, before: dict[str, str | None], after: dict[s
     empty: dict[str, Any] = {
         "weights_sha256": None,
         "why": "",
-        "by": _user(),
+        "by": user(),
         "forced": False,
         "competed_with": None,
         "decision_sha256": None,
@@ -179,7 +179,7 @@ def _make_run(connection: Connection) -> None:
     while (run := _find_run(connection)) is None and time.monotonic() < deadline:
         time.sleep(0.2)
     if run is None:
-        made = connection.client.create_run(experiment, tags={KIND_TAG: KIND}, run_name=_experiment(connection))
+        made = connection.client.create_run(experiment, tags={KIND_TAG: KIND, **run_tags()}, run_name="moves")
         connection.client.set_terminated(made.info.run_id)
         _find_run(connection)
 
@@ -192,12 +192,3 @@ def _started(pid: int) -> float | None:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return None
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

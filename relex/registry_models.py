@@ -15,6 +15,7 @@ from relex import registry_reference, workspace
 from relex.atomic import write_json, write_text
 from relex.digest import file_sha256, weights_sha256
 from relex.errors import InputError
+from relex.lineage import flat as lineage_flat
 from relex.params import Params
 from relex.registry_client import Connection
 from relex.registry_versions import WEIGHTS_TAG, Version
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 CHECKPOINT = "model"  # MLflow's own name for the checkpoint below a transformers model
 LINEAGE, CARD = "lineage.json", "README.md"
 MODE_TAG = "mode"
+_VERSIONS_TAG = "mlflow.modelVersions"
+_PARAMS = ("base", "window", "codec", "rank", "fit", "anchor", "shrink", "target", "training_seconds", "git_commit")
+_PARAM_LIMIT = 500
 
 
 def check_unchanged(folder: Path, expected: str) -> None:
@@ -51,7 +55,10 @@ def upload(connection: Connection, params: Params, run: str, folder: Path, linea
         if mode == "reference":
             registry_reference.check(lineage)
         tags = {WEIGHTS_TAG: lineage["weights_sha256"], **mode_tags(mode, lineage)}
-        model = connection.client.create_logged_model(experiment, folder.name, run, tags, model_type="llm")
+        tags["mlflow.note.content"] = lineage["decision"]["sentence"]
+        flat = lineage_flat(lineage)
+        shown = {name: flat[name][:_PARAM_LIMIT] for name in _PARAMS if name in flat}
+        model = connection.client.create_logged_model(experiment, folder.name, run, tags, shown, model_type="llm")
     if str(model.status) == "READY":
         return model.model_id
     workspace.STATE.mkdir(exist_ok=True)
@@ -66,6 +73,17 @@ def upload(connection: Connection, params: Params, run: str, folder: Path, linea
         connection.client.log_model_artifacts(model.model_id, str(staged))
     connection.client.finalize_logged_model(model.model_id, "READY")
     return model.model_id
+
+
+def link(connection: Connection, weights: str, mode: str, number: str) -> None:
+    """Name the version on its logged model's page. A server does so itself, a database does not."""
+    model = _find(connection, connection.experiment_id(connection.experiment), weights, mode)
+    if model is None:
+        return
+    others = [item for item in json.loads(model.tags.get(_VERSIONS_TAG, "[]")) if item["name"] != connection.model]
+    named = json.dumps([*others, {"name": connection.model, "version": number}])
+    if model.tags.get(_VERSIONS_TAG) != named:
+        connection.client.set_logged_model_tags(model.model_id, {_VERSIONS_TAG: named})
 
 
 def mode_tags(mode: str, lineage: dict[str, Any]) -> dict[str, str]:

@@ -35,6 +35,7 @@ def register(params: Params) -> str:
             return f"nothing to register: {decision.outcome}. {decision.sentence} Night: run {run}"
         found = versions.by_weights(connection, winner.weights_sha256)
         if found:
+            models.link(connection, winner.weights_sha256, params.registry.mode, found[0].number)
             _challenge(connection, found[0].number)
             registry_note.write(connection, found[0].number)
             return f"already registered: {params.registry.model} version {found[0].number}. Night: run {run}"
@@ -67,6 +68,7 @@ def _create_version(connection: Connection, model_id: str, run: str, facts: dict
     first = versions.by_weights(connection, weights)[0]
     if first.number != str(made.version):
         connection.client.delete_model_version(connection.model, str(made.version))
+    models.link(connection, weights, mode, first.number)
     _challenge(connection, first.number)
     registry_note.write(connection, first.number)
     return first

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,16 @@ from relex import step_stream, workspace
 from relex.atomic import read_json
 from relex.digest import file_sha256, json_sha256
 from relex.params import Params
-from relex.registry_client import Connection, redact
+from relex.registry_client import Connection, redact, run_tags
 from relex.registry_decision import Decision
 from relex.registry_live import PENDING
 from relex.registry_plots import accuracy_against_step
+from relex.registry_views import accuracy_table, model_metrics, note, numbers
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-NIGHT_TAG, KIND_TAG, COMPLETE_TAG = "relex.night", "relex.kind", "relex.complete"
+NIGHT_TAG, KIND_TAG, MODEL_TAG, COMPLETE_TAG = "relex.night", "relex.kind", "relex.model", "relex.complete"
 _BATCH = 900  # MLflow takes 1,000 metrics at a time
 _SPLIT_CONTEXTS = {"train": "training", "validation": "validation", "test": "test", "ood": "out of domain"}
 
@@ -39,15 +41,16 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
     query = f"tags.`{NIGHT_TAG}` = '{key}' AND tags.`{KIND_TAG}` = 'night'"
     night = _find(connection, experiment, query) or _adopt(connection, key)
     if night is None:
-        night = connection.client.create_run(experiment, tags={NIGHT_TAG: key, KIND_TAG: "night"})
+        night = connection.client.create_run(experiment, tags={NIGHT_TAG: key, KIND_TAG: "night", **run_tags()})
     elif night.data.tags.get(COMPLETE_TAG):
         return night.info.run_id
-    for tag, value in _night_tags(decision, lineage).items():
+    for tag, value in _night_tags(decision, lineage, night).items():
         connection.client.set_tag(night.info.run_id, tag, value)
     evaluation = read_json(workspace.EVALUATION_METRICS)
     _log(connection, night, params=flatten(params.model_dump(mode="json")))
     _log(connection, night, metrics=_winner_metrics(decision, evaluation))
-    _log_inputs(connection, night)
+    _log(connection, night, metrics=[(name, value, 0) for name, value in numbers("seconds", lineage["spend"])])
+    _log_inputs(connection, night, _SPLIT_CONTEXTS)
     for path in (workspace.REPORT, workspace.PARAMS, *sorted(workspace.METRICS.glob("*.json"))):
         if path.is_file():
             connection.client.log_artifact(night.info.run_id, str(path), "metrics" if path.suffix == ".json" else None)
@@ -60,11 +63,6 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
     connection.client.set_tag(night.info.run_id, COMPLETE_TAG, "true")
     PENDING.unlink(missing_ok=True)
     return night.info.run_id
-
-
-def model_metrics(evaluation: dict[str, Any], model: str) -> dict[str, float]:
-    """eval/<split>/<metric>, and its interval as /low and /high, of one evaluated model."""
-    return {name: value for name, value in _numbers("eval", evaluation["metrics"].get(model, {}))}
 
 
 def attach_metrics(connection: Connection, run: str, model_id: str, evaluation: dict[str, Any], winner: str) -> None:
@@ -96,20 +94,6 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def accuracy_table(evaluation: dict[str, Any]) -> dict[str, list[Any]]:
-    """One row per model, split and metric, as columns."""
-    columns: dict[str, list[Any]] = {name: [] for name in ("model", "kind", "step", "split", "metric", "value")}
-    for model, splits in evaluation["metrics"].items():
-        about = evaluation["models"][model]
-        for split, metrics in splits.items():
-            for metric, value in metrics.items():
-                number = value["value"] if isinstance(value, dict) else value
-                row = (model, about["kind"], about.get("step"), split, metric, number)
-                for column, cell in zip(columns.values(), row, strict=True):
-                    column.append(cell)
-    return columns
-
-
 def _adopt(connection: Connection, key: str) -> Run | None:
     """The run that was begun while this night's training ran, made this night's; None when nothing followed it."""
     pending = read_json(PENDING) if PENDING.is_file() else None
@@ -120,17 +104,20 @@ def _adopt(connection: Connection, key: str) -> Run | None:
     return connection.client.get_run(pending["night"])
 
 
-def _night_tags(decision: Decision, lineage: dict[str, Any]) -> dict[str, str]:
+def _night_tags(decision: Decision, lineage: dict[str, Any], night: Run) -> dict[str, str]:
+    """Names begin with what tells nights apart: MLflow's lists show their first fifteen characters or so."""
     winner = decision.winner.name if decision.winner else "none"
+    date = datetime.fromtimestamp(night.info.start_time / 1000, UTC).date().isoformat()
     tags = {
-        "mlflow.runName": f"night: {decision.outcome}" + (f", {winner}" if decision.winner else ""),
+        "mlflow.runName": f"{winner if decision.winner else decision.outcome} {date}",
         "decision": decision.outcome,
         "winner": winner,
         "git_commit": lineage["git"]["commit"] or "none",
+        "mlflow.source.git.commit": lineage["git"]["commit"] or "",
         "trajectory_sha256": lineage["trajectory"]["sha256"],
         "mlflow.note.content": decision.sentence,
     }
-    return {key: str(value) for key, value in tags.items()}
+    return {key: str(value) for key, value in tags.items() if value}
 
 
 def _winner_metrics(decision: Decision, evaluation: dict[str, Any]) -> list[tuple[str, float, int]]:
@@ -153,23 +140,31 @@ def _log_training(connection: Connection, experiment: str, night: Run, key: str)
         ]
     _log(connection, child, metrics=metrics)
     if workspace.TRAIN_METRICS.is_file():
-        _log(connection, child, metrics=[(n, v, 0) for n, v in _numbers("train", read_json(workspace.TRAIN_METRICS))])
+        facts = read_json(workspace.TRAIN_METRICS)
+        _log(connection, night, metrics=[(name, value, 0) for name, value in numbers("train", facts)])
+    _log_inputs(connection, child, ["train"])
     connection.client.set_terminated(child.info.run_id)
 
 
 def _log_evaluations(connection: Connection, experiment: str, night: Run, key: str, evaluation: dict[str, Any]) -> None:
     for model, about in evaluation["models"].items():
-        child = _child(connection, experiment, night, key, f"evaluate {model}")
-        facts = {"model": model, **{name: str(value) for name, value in about.items()}}
-        _log(connection, child, params=facts)
+        child = _child(connection, experiment, night, key, "evaluate", model)
+        connection.client.set_tag(child.info.run_id, "mlflow.note.content", note(evaluation, model))
+        facts = {name: str(value) for name, value in about.items() if name != "folder"}
+        _log(connection, child, params={"model": model, **facts})
         _log(connection, child, metrics=[(n, v, 0) for n, v in model_metrics(evaluation, model).items()])
+        _log_inputs(connection, child, [split for split in _SPLIT_CONTEXTS if split != "train"])
         connection.client.set_terminated(child.info.run_id)
 
 
-def _child(connection: Connection, experiment: str, night: Run, key: str, name: str) -> Run:
-    query = f"tags.`{NIGHT_TAG}` = '{key}' AND tags.`{KIND_TAG}` = '{name}'"
-    tags = {NIGHT_TAG: key, KIND_TAG: name, "mlflow.parentRunId": night.info.run_id}
-    return _find(connection, experiment, query) or connection.client.create_run(experiment, tags=tags, run_name=name)
+def _child(connection: Connection, experiment: str, night: Run, key: str, kind: str, model: str = "") -> Run:
+    query = f"tags.`{NIGHT_TAG}` = '{key}' AND tags.`{KIND_TAG}` = '{kind}'"
+    tags = {NIGHT_TAG: key, KIND_TAG: kind, "mlflow.parentRunId": night.info.run_id, **run_tags()}
+    if model:
+        query += f" AND tags.`{MODEL_TAG}` = '{model}'"
+        tags[MODEL_TAG] = model
+    made = connection.client.create_run
+    return _find(connection, experiment, query) or made(experiment, tags=tags, run_name=model or kind)
 
 
 def _find(connection: Connection, experiment: str, query: str) -> Run | None:
@@ -194,29 +189,20 @@ def _log(
         connection.client.log_batch(run.info.run_id, params=pairs[start : start + 100])
 
 
-def _log_inputs(connection: Connection, night: Run) -> None:
-    """The problem splits as MLflow datasets, with their content as the digest."""
+def _log_inputs(connection: Connection, run: Run, splits: Iterable[str]) -> None:
+    """Problem splits as MLflow datasets, with their content as the digest."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     inputs = []
-    for split, context in _SPLIT_CONTEXTS.items():
+    for split in splits:
         path = workspace.PROBLEMS / f"{split}.jsonl"
         if path.is_file():
             source = json.dumps({"path": path.as_posix()})
             profile = json.dumps({"problems": _lines(path)})
             dataset = Dataset(f"problems/{split}", file_sha256(path)[:32], "local", source, profile=profile)
-            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", _SPLIT_CONTEXTS[split])]))
     if inputs:
-        connection.client.log_inputs(night.info.run_id, inputs)
-
-
-def _numbers(prefix: str, value: Any) -> Iterator[tuple[str, float]]:
-    """Every finite number in nested mappings under its path; {"value", "low", "high"} gives the bare name its value."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _numbers(prefix if key == "value" else f"{prefix}/{key}", item)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        yield prefix, float(value)
+        connection.client.log_inputs(run.info.run_id, inputs)
 
 
 def _number(text: str | None) -> float | None:

@@ -91,6 +91,7 @@ def proven(
     prompts: list[str],
     sampling: dict[str, Any],
     chat: bool,
+    system: str | None,
     environments: list[dict[str, str]],
     log: Path,
 ) -> bool:
@@ -111,7 +112,7 @@ def proven(
     seeds = list(range(len(prompts)))
 
     def probe(process: EngineProcess) -> list[Any]:
-        found = process.generate(prompts, seeds, sampling | {"logprobs": True}, chat)
+        found = process.generate(prompts, seeds, sampling | {"logprobs": True}, chat, system)
         return [(item["text"], item["logprobs"]) for item in found]
 
     def reloaded() -> tuple[list[Any], list[Any]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -26,6 +26,9 @@ SCORERS = ("exact", "integer", "math-verify", "reasoning-gym")
 
 # Longer completions than this are cut to their end, where the final answer stands, before a parser sees them.
 MAX_CHARACTERS = 20_000
+MAX_FORMAT_CHARACTERS = 200_000  # a format is a matter of the whole completion
+
+LogMetric = Callable[[str, float], None]  # what TRL passes: averaged over the calls and processes of a step
 
 # A sign counts only where it cannot be a subtraction; a number is whole only with its decimals, exponent, denominator
 # and percent sign.
@@ -72,19 +75,31 @@ def score(scorer: str, completion: str, answer: str, entry: dict[str, Any] | Non
             expected="task, threshold, item",
             found=sorted(entry or {}),
         )
-    # A lone surrogate cannot travel as UTF-8; it never stands in a right answer.
-    text = completion[-MAX_CHARACTERS:].encode("utf-8", "replace").decode("utf-8")
+    text = _sendable(completion[-MAX_CHARACTERS:])
     reply = BoundedWorker.shared(scorer).ask({"completion": text, "answer": answer, "entry": entry})
     if reply is None:
         return Score(0.0, None, timed_out=True)
     return Score(reply["value"], reply["extracted"])
 
 
+def unusable_answer(scorer: str, answer: str, entry: dict[str, Any] | None = None) -> str | None:
+    """Why no completion could ever be right under this reference, or None: the scorer cannot read it."""
+    if scorer == "integer":
+        value = _fraction(answer.strip())
+        return None if value is not None and value.denominator == 1 else "the answer is not an integer"
+    if scorer == "math-verify":
+        own = score(scorer, f"\\boxed{{{answer}}}", answer, entry)
+        if own.timed_out:
+            return "math-verify does not finish reading the answer"
+        return None if own.value == 1.0 else "math-verify cannot read the answer: it is not even equal to itself"
+    return None
+
+
 class VerifiableReward:
     """`score` as a reward function for TRL's GRPOTrainer.
 
     Picklable, without state. The data set's columns `answer`, `scorer` and `entry` (a JSON string or None) arrive as
-    keyword lists, one element per completion.
+    keyword lists, one element per completion. How many met their bound goes to TRL's metric `reward_timeouts`.
     """
 
     __name__ = "verifiable_reward"
@@ -96,14 +111,56 @@ class VerifiableReward:
         answer: Sequence[str],
         scorer: Sequence[str],
         entry: Sequence[str | None] | None = None,
+        log_metric: LogMetric | None = None,
         **_: Any,
     ) -> list[float]:
         """Rewards, 0.0 or 1.0, one per completion. A conversational completion is scored on its last message."""
         entries = [None] * len(completions) if entry is None else entry
-        return [
-            score(name, _text(completion), reference, json.loads(extra) if extra else None).value
+        scores = [
+            score(name, _text(completion), reference, json.loads(extra) if extra else None)
             for completion, reference, name, extra in zip(completions, answer, scorer, entries, strict=True)
         ]
+        if log_metric is not None:
+            log_metric("reward_timeouts", float(sum(one.timed_out for one in scores)))
+        return [one.value for one in scores]
+
+
+class FormatBonus:
+    """1.0 where a regular expression is found in the completion, else 0.0: a reward function for TRL's GRPOTrainer.
+
+    pattern: as re.search takes it with `.` matching line ends too; \\A and \\Z anchor it. InputError when it is not a
+    regular expression. Picklable. The search runs within bounds (relex.bounded): a completion that drives the pattern
+    into endless backtracking gets 0.0 and counts in TRL's metric `format_timeouts`; so does one longer than
+    MAX_FORMAT_CHARACTERS, except that it is not counted.
+    """
+
+    __name__ = "format_bonus"
+
+    def __init__(self, pattern: str):
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise InputError("not a regular expression", where="train.format.pattern", found=error) from error
+        self.pattern = pattern
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], log_metric: LogMetric | None = None, **_: Any
+    ) -> list[float]:
+        """Bonuses, 0.0 or 1.0, one per completion. A conversational completion is judged on its last message."""
+        replies = [self._ask(_text(completion)) for completion in completions]
+        if log_metric is not None:
+            log_metric("format_timeouts", float(sum(reply is None for reply in replies)))
+        return [0.0 if reply is None else reply["value"] for reply in replies]
+
+    def _ask(self, completion: str) -> dict[str, Any] | None:
+        if len(completion) > MAX_FORMAT_CHARACTERS:
+            return {"value": 0.0}
+        return BoundedWorker.shared("format").ask({"completion": _sendable(completion), "pattern": self.pattern})
+
+
+def _sendable(text: str) -> str:
+    """A lone surrogate cannot travel as UTF-8; it never stands in a right answer."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _text(completion: Any) -> str:

@@ -1,12 +1,17 @@
 """Rows: one per model, problem and sample. In the cache in batches, keyed by content; in a stage output per model.
 
-A batch is a fixed set of problems of a suite, generated together or not at all. Its composition depends on the
-suite alone, so an evaluation that was killed and continues computes the same batches and gets the same rows. The key
-holds whatever could change a row: weights, configuration, tokenizer, problems, sampling, engine, scorer code.
+A batch is a fixed set of problems of a suite. Its rows are kept one by one as they finish (relex.rows_part) and put
+into one file when all are there, so an evaluation that was killed generates only the rows that it lacks. Every row has
+a seed of its own, and so comes out the same in whatever company (on a GPU bit for bit only where vLLM's kernels do not
+depend on the company either: VLLM_BATCH_INVARIANT=1, which is part of the key). The key holds whatever could change a
+row: weights, configuration, tokenizer, problems, sampling, engine, scorer code.
 """
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +19,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from relex.atomic import new_file
+from relex.atomic import new_file, remove_leftovers
 from relex.contestants import Contestant
 from relex.digest import json_sha256
-from relex.problems import Problem
+from relex.problem_set import Problem
+from relex.rows_part import RowsPart
 from relex.suites import Suite
 
 NON_FINITE = "non-finite"  # finish reason of the rows of a model whose logits are not numbers
+
+CACHE_BYTES = 4 << 30  # about a hundred nights of 100,000 rows of a thousand characters
 
 CACHED = pa.schema(
     [
@@ -33,7 +41,7 @@ CACHED = pa.schema(
         ("extracted", pa.string()),
         ("score", pa.float64()),
         ("timed_out", pa.bool_()),
-        ("seconds", pa.float64()),  # the batch's generation time, shared equally
+        ("seconds", pa.float64()),  # since rows last finished, shared by those that finished together
     ]
 )
 # The stage output: no seconds, for they are all that differs between identical runs.
@@ -45,7 +53,7 @@ OUTPUT = pa.schema(
 
 @dataclass(frozen=True)
 class Batch:
-    """Some problems of a suite, generated together; file: where the cache keeps its rows."""
+    """Some problems of a suite; file: where the cache keeps its rows."""
 
     suite: Suite
     problems: tuple[Problem, ...]
@@ -54,6 +62,11 @@ class Batch:
     def whole(self) -> bool:
         """Whether the cache has it."""
         return self.file.is_file()
+
+    @property
+    def part(self) -> RowsPart:
+        """Its rows as far as they are finished, until it is whole."""
+        return RowsPart(self.file.with_suffix(".part"))
 
     @property
     def rows(self) -> list[tuple[Problem, int]]:
@@ -83,6 +96,35 @@ def save(batch: Batch, rows: list[dict[str, Any]]) -> None:
     table = pa.Table.from_pylist(rows, schema=CACHED)
     with new_file(batch.file) as temporary:
         pq.write_table(table, temporary)
+    batch.part.remove()
+
+
+def prune(cache: Path, used: Iterable[Path], limit: int = CACHE_BYTES) -> int:
+    """Keep the cache within `limit` bytes: the batches used longest ago go first, those in `used` never; bytes removed.
+
+    Also removes what killed writers left; the finished rows of a batch that is not whole have an age like batches.
+    """
+    now, keep = time.time(), set(used)
+    for path in keep:
+        os.utime(path, (now, now))
+    folders = [path for path in cache.glob("*") if path.is_dir()]
+    for folder in folders:
+        remove_leftovers(folder)
+        for part in folder.glob("*.part"):
+            if part.with_suffix(".parquet").is_file():
+                part.unlink()
+    files = [(path, path.stat()) for folder in folders for path in folder.iterdir()]
+    excess, removed = sum(facts.st_size for _, facts in files) - limit, 0
+    for path, facts in sorted(files, key=lambda item: (item[1].st_mtime, item[0])):
+        if removed >= excess:
+            break
+        if path not in keep:
+            path.unlink()
+            removed += facts.st_size
+    for folder in folders:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return removed
 
 
 def load(batches: list[Batch]) -> pa.Table:

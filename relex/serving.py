@@ -19,6 +19,7 @@ from pathlib import Path
 from relex.errors import InputError, StageFailed
 from relex.params import Params
 
+SERVER = "vllm.entrypoints.openai.api_server"
 _START_SECONDS = 900.0  # a large model from a slow disk
 _STOP_SECONDS = 20.0
 
@@ -54,14 +55,21 @@ def command(params: Params, folder: Path, name: str, host: str, port: int) -> li
     """
     import torch
 
+    return [
+        *(sys.executable, "-m", SERVER, "--model", str(folder)),
+        *("--served-model-name", name, "--host", host, "--port", str(port)),
+        *options(params),
+        *(() if torch.cuda.is_available() else ("--enforce-eager",)),  # compiling costs more than it gains there
+    ]
+
+
+def options(params: Params) -> list[str]:
+    """The server's options that make it answer as in the evaluation."""
     length = params.evaluate.max_model_len
     return [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
-        *("--served-model-name", name, "--host", host, "--port", str(port)),
         *("--dtype", params.evaluate.dtype, "--max-model-len", str(length)),
         # As in evaluation: a prompt prefilled in chunks crashes seeded sampling on the CPU build.
         *("--no-enable-chunked-prefill", "--max-num-batched-tokens", str(max(8192, length))),
-        *(() if torch.cuda.is_available() else ("--enforce-eager",)),  # compiling costs more than it gains there
     ]
 
 

@@ -1,4 +1,4 @@
-"""The training's steps as they happen: one JSON line each, for who follows a run. Not an artifact."""
+"""The training's steps as they happen: one JSON line each, for who follows a run and for a run that resumes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from relex.atomic import write_text
 from relex.workspace import STATE
 
 STREAM = STATE / "train_steps.jsonl"
 
 
 class StepStream:
-    """Appends lines to the stream; a fresh run begins it anew, under a new id, a resumed one goes on."""
+    """Appends lines to the stream. A fresh run begins it anew, under a new id; one that resumes after step `after`
+    keeps id and lines up to there. `rows`: the lines that were kept."""
 
-    def __init__(self, *, resume: bool, path: Path = STREAM):
+    def __init__(self, *, after: int = 0, path: Path = STREAM):
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not (resume and path.is_file()):
-            path.write_text(json.dumps({"id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
+        identity, rows = read(path) if after else (None, [])
+        self.rows = [row for row in rows if row["step"] <= after]
+        lines = [{"id": identity or uuid.uuid4().hex}, *self.rows]
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add one step: its number under `step`, and its metrics."""
@@ -29,6 +32,14 @@ class StepStream:
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(handle, line.encode())  # one write: a reader sees no half of it that stays half
+        finally:
+            os.close(handle)
+
+    def sync(self) -> None:
+        """Make what was appended durable."""
+        handle = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
         finally:
             os.close(handle)
 

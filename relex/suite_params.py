@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from relex.section import Natural, Positive, Section
+from relex.section import Natural, Positive, Section, Template
 
 
 class SplitSource(Section):
@@ -70,14 +70,15 @@ class SuiteParams(Section):
     """One suite. What is left out comes from the ready-made set, else from the section `evaluate`.
 
     template and scorer: for sources that hold bare questions; a split has its own. limit: only so many problems,
-    the first by content hash.
+    the first by content hash. chat, system: see prompts.render; a split is asked as the section `problems` says.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     source: Source
     role: Literal["validation", "test", "ood"]
-    template: str | None = None
+    template: Template | None = None
     chat: bool | None = None
+    system: str | None = None
     scorer: Literal["exact", "integer", "math-verify"] | None = None
     samples: Positive | None = None
     temperature: Annotated[float, Field(ge=0.0)] | None = None
@@ -85,17 +86,13 @@ class SuiteParams(Section):
     max_tokens: Positive | None = None
     limit: Positive | None = None
 
-    @field_validator("template")
-    @classmethod
-    def _keeps_problem(cls, value: str | None) -> str | None:
-        if value is not None and "{question}" not in value:
-            raise ValueError("the template drops the problem: it must contain {question}")
-        return value
-
     @model_validator(mode="after")
     def _fits_source(self) -> SuiteParams:
         if self.source.kind == "problems" and (self.template is not None or self.scorer is not None):
             raise ValueError("a split of the stage problems has its own prompts and scorer: no template, no scorer")
         if self.source.kind == "reasoning-gym" and self.scorer is not None:
             raise ValueError("a reasoning-gym task has its own scorer")
+        inherits = self.source.kind == "problems" and self.chat is None
+        if self.system is not None and not self.chat and not inherits:
+            raise ValueError("system needs chat: true, the chat template is what it goes into")
         return self

@@ -9,7 +9,7 @@ from typing import Any
 from relex.digest import json_sha256
 from relex.errors import InputError
 from relex.params import Params
-from relex.problems import Problem, load_split
+from relex.problem_set import Problem, load_split
 from relex.sampling import Sampling, resolve
 from relex.suite_params import SplitSource, SuiteParams
 from relex.suite_sources import load_problems
@@ -21,17 +21,18 @@ CHOOSE, GATE, TEST, OOD = "choose", "gate", "test", "ood"
 
 @dataclass(frozen=True)
 class Suite:
-    """Problems asked under one protocol. chat: render prompts with the model's chat template."""
+    """Problems asked under one protocol. chat, system: how prompts are rendered (prompts.render)."""
 
     name: str
     role: str
     problems: tuple[Problem, ...]
     sampling: Sampling
     chat: bool = False
+    system: str | None = None
 
     @property
     def sha256(self) -> str:
-        """Hash of everything that makes the rows: problems with scorer and entry, sampling, chat."""
+        """Hash of everything that makes the rows: problems with scorer and entry, sampling, chat and system."""
         return json_sha256(self.facts(self.problems))
 
     def protocol(self) -> dict[str, Any]:
@@ -41,11 +42,12 @@ class Suite:
 
     def facts(self, problems: tuple[Problem, ...]) -> dict[str, Any]:
         """The suite as JSON, with `problems` in place of its own."""
-        return {
+        facts = {
             "problems": [asdict(problem) for problem in problems],
             "sampling": asdict(self.sampling),
             "chat": self.chat,
         }
+        return facts if self.system is None else facts | {"system": self.system}
 
 
 def load_suites(params: Params) -> list[Suite]:
@@ -62,17 +64,19 @@ def load_suites(params: Params) -> list[Suite]:
 
 def _suite(asked: SuiteParams, params: Params) -> list[Suite]:
     sampling = resolve(asked, params.evaluate)
-    chat = asked.chat
-    if chat is None:  # a split is asked as it was trained on
-        chat = isinstance(asked.source, SplitSource) and bool(getattr(params.problems.source, "chat", False))
+    chat, system = asked.chat, asked.system
+    if isinstance(asked.source, SplitSource):  # a split is asked as it was trained on
+        chat = params.problems.chat if chat is None else chat
+        system = params.problems.system if system is None and chat else system
+    chat = bool(chat)
     problems = _by_content(load_problems(asked), asked)
     if asked.role != "validation":
-        return [Suite(asked.name, asked.role, tuple(problems), sampling, chat)]
+        return [Suite(asked.name, asked.role, tuple(problems), sampling, chat, system)]
     choose, gate = split_validation(problems, params.evaluate.gate_share)
     prefix = "" if asked.name == "validation" else f"{asked.name}-"
     return [
-        Suite(prefix + CHOOSE, CHOOSE, tuple(choose), sampling, chat),
-        Suite(prefix + GATE, GATE, tuple(gate), sampling, chat),
+        Suite(prefix + CHOOSE, CHOOSE, tuple(choose), sampling, chat, system),
+        Suite(prefix + GATE, GATE, tuple(gate), sampling, chat, system),
     ]
 
 
@@ -112,10 +116,10 @@ def _order(problem: Problem, purpose: str) -> bytes:
 def _check_disjoint(suites: list[Suite]) -> None:
     roles: dict[str, str] = {}
     if (PROBLEMS / "train.jsonl").is_file():
-        roles = dict.fromkeys((problem.prompt for problem in load_split(PROBLEMS, "train")), "train")
+        roles = dict.fromkeys((problem.content for problem in load_split(PROBLEMS, "train")), "train")
     for suite in suites:
         for problem in suite.problems:
-            role = roles.setdefault(problem.prompt, suite.role)
+            role = roles.setdefault(problem.content, suite.role)
             if role != suite.role:
                 raise InputError(
                     "a prompt stands in two roles",

@@ -2,171 +2,178 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.utils.logging import disable_progress_bar
-from trl import GRPOConfig, GRPOTrainer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from relex.atomic import new_file, write_json
-from relex.capture import Capture, StepLog
+from relex import step_stream, train_state
+from relex.atomic import read_json, write_json
 from relex.completions import sample_completions, write_completions
 from relex.digest import folder_sha256, json_sha256, weights_sha256
-from relex.errors import StageFailed
-from relex.params import Params, Train
-from relex.problems import Problem, load_split
-from relex.rewards import VerifiableReward
+from relex.disk import check_room_for_training
+from relex.errors import InputError, StageFailed
+from relex.materialize import materialize
+from relex.params import Params
+from relex.problem_set import Problem, load_split
+from relex.prompts import check_end_token, check_lengths
+from relex.step_log import COLUMNS, SECONDS, Row, no_signal, write_table
 from relex.timing import timed
-from relex.trajectory import TrajectoryWriter
-from relex.workspace import BASE, COMPLETIONS, PROBLEMS, STATE, TRAIN_METRICS, TRAIN_STEPS, TRAJECTORY
+from relex.train_launch import is_launched, launch
+from relex.train_params import Train
+from relex.trajectory import Trajectory
+from relex.workspace import (
+    BASE,
+    COMPLETIONS,
+    PROBLEMS,
+    STATE,
+    TRAIN_METRICS,
+    TRAIN_SECONDS,
+    TRAIN_STEPS,
+    TRAJECTORY,
+)
+
+# Keys of the section that do not change a single weight of a captured step.
+_NOT_IDENTITY = frozenset({"budget", "completions", "state_every", "stop_when", "accelerate"})
 
 
 def run(params: Params) -> None:
-    """Train, write trajectory/, completions.parquet, metrics/train.json and metrics/train_steps.csv."""
-    train = params.train
-    problems = load_split(PROBLEMS, "train")
-    # The likelihood scan needs prompts that RLVR has not trained on.
-    trained_on, held_out = problems[: -train.completions.prompts], problems[-train.completions.prompts :]
-    disable_progress_bar()  # of files: a bar of our own shows the steps
-    if train.threads:
-        torch.set_num_threads(train.threads)
+    """Train, write trajectory/, completions.parquet, metrics/train.json, metrics/train_steps.csv and timings.
+
+    An interrupted run goes on from its last complete state. Under `accelerate launch` this is one of the processes
+    and only trains.
+    """
+    trained_on, held_out = split(params)
+    if is_launched():
+        from relex.train_process import train_process
+
+        train_process(params, trained_on, identity(params))
+        return
+    check(params, [*trained_on, *held_out])
+    check_room_for_training(params)
+    begun = time.perf_counter()
     with timed("train") as timing:
-        shutil.rmtree(TRAJECTORY, ignore_errors=True)  # an unfinished run of another identity, or of this one
-        writer = TrajectoryWriter(TRAJECTORY, base=BASE, codec=train.codec, identity=identity(params))
-        model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(BASE, padding_side="left")
-        log = StepLog(train.max_steps)
-        fit(model, tokenizer, trained_on, train, log, Capture(writer, train.window))
-        timing["steps"] = log.seconds
-        table = sample_completions(
-            model,
-            tokenizer,
-            held_out,
-            samples=train.completions.samples,
-            temperature=train.temperature,
-            max_new_tokens=train.max_completion_length,
-            seed=train.seed,
+        if params.train.accelerate is None:
+            from relex.train_process import train_process
+
+            train_process(params, trained_on, identity(params))
+        else:
+            launch(Path(params.train.accelerate))
+        observed = Trajectory(TRAJECTORY).steps
+        if len(observed) < 2:
+            raise StageFailed(
+                f"the budget ended after {len(observed)} captured steps; a forecast needs two at least: raise "
+                "train.budget, or lower train.prompts_per_step or train.max_completion_length; the next start goes on"
+            )
+        _, lines = step_stream.read()
+        result = read_json(train_state.RESULT)
+        rows = [{name: line[name] for name in COLUMNS if name in line} for line in lines]
+        seconds = [{"step": line["step"], **_seconds(line)} for line in lines]
+        timing |= {
+            "seconds": 0.0,  # of all starts together; filled in at the end
+            "spent_seconds": round(result["seconds"], 3),
+            "gpu_hours": round(result["seconds"] * result["processes"] / 3600, 5) if torch.cuda.is_available() else 0.0,
+            "processes": result["processes"],
+            "steps": [row["seconds"] for row in seconds],
+        }
+        keep_completions(params, held_out, observed[-1])
+        write_table(TRAIN_STEPS, COLUMNS, rows)
+        write_table(TRAIN_SECONDS, SECONDS, seconds)
+        metrics = {**summarise(rows, params.train), "observed_last": observed[-1], "ended": result["ended"]}
+        if warning := no_signal(rows):
+            metrics["warning"] = warning
+        write_json(TRAIN_METRICS, metrics)
+        timing["seconds"] = round(result["before"] + time.perf_counter() - begun, 3)
+        if result["ended"] != "time":  # a run that only ran out of time can be given more
+            train_state.remove()
+    first, last = rows[0]["reward"], rows[-1]["reward"]
+    print(f"train: {len(rows)} steps, reward {first:.3f} -> {last:.3f}; ended by {result['ended']}")
+
+
+def split(params: Params) -> tuple[list[Problem], list[Problem]]:
+    """The problems that RLVR trains on, and those held out from it for the likelihood scan."""
+    problems, held_out = load_split(PROBLEMS, "train"), params.train.completions.prompts
+    if len(problems) - held_out < params.train.prompts_per_step:
+        raise InputError(
+            "too few problems to train on",
+            where="problems.sizes.train",
+            expected=f"train.completions.prompts ({held_out}) and train.prompts_per_step "
+            f"({params.train.prompts_per_step}) at least",
+            found=len(problems),
         )
-        write_completions(COMPLETIONS, table)
-        write_steps(log.rows)
-        write_json(TRAIN_METRICS, summarise(log.rows, train))
-    last = log.rows[-1]
-    print(f"train: {last['step']} steps, reward {log.rows[0]['reward']:.3f} -> {last['reward']:.3f}")
+    return problems[:-held_out], problems[-held_out:]
+
+
+def check(params: Params, problems: list[Problem]) -> None:
+    """InputError for a base or problems that no training could use."""
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    check_end_token(tokenizer, GenerationConfig.from_pretrained(BASE))
+    limit = read_json(BASE / "config.json").get("max_position_embeddings")
+    if limit is not None:
+        length = params.train.max_completion_length
+        check_lengths(tokenizer, problems, length, limit, chat=params.problems.chat, system=params.problems.system)
 
 
 def identity(params: Params) -> dict[str, Any]:
-    """What made a trajectory: the same identity is the same run."""
+    """What made a trajectory: the same identity is the same run. A budget is not part of it, so that a run that ended
+    early goes on, unless the learning rate's schedule ends with it."""
+    train = params.train.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
+    if params.train.lr_scheduler_type != "constant_with_warmup":
+        train["budget"] = {"steps": params.train.budget.steps}
+    train["chat"], train["system"] = params.problems.chat, params.problems.system
     return {
         "base_weights_sha256": weights_sha256(BASE),
         "problems_sha256": folder_sha256(PROBLEMS),
-        "train": params.train.model_dump(mode="json"),
-        "train_sha256": json_sha256(params.train.model_dump(mode="json")),
+        "train": train,
+        "train_sha256": json_sha256(train),
     }
 
 
-def configuration(train: Train, *, cuda: bool) -> GRPOConfig:
-    """TRL's configuration for these parameters: fully on-policy, one generation and one update a step."""
-    batch = train.prompts_per_step * train.num_generations
-    return GRPOConfig(
-        output_dir=str(STATE / "train"),
-        seed=train.seed,
-        max_steps=train.max_steps,
-        learning_rate=train.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=train.warmup_steps,
-        per_device_train_batch_size=train.per_device_train_batch_size,
-        gradient_accumulation_steps=batch // train.per_device_train_batch_size,
-        num_generations=train.num_generations,
-        max_completion_length=train.max_completion_length,
+def keep_completions(params: Params, held_out: list[Problem], step: int) -> None:
+    """completions.parquet, sampled from the last observed checkpoint as the trajectory holds it."""
+    train, last = params.train, STATE / "last_observed"
+    materialize(TRAJECTORY, BASE, step, last, replace=True)
+    model = AutoModelForCausalLM.from_pretrained(last, dtype=torch.float32)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    table = sample_completions(
+        model,
+        AutoTokenizer.from_pretrained(BASE, padding_side="left"),
+        held_out,
+        samples=train.completions.samples,
         temperature=train.temperature,
-        beta=train.beta,
-        epsilon=train.epsilon,
-        loss_type=train.loss_type,
-        scale_rewards=train.scale_rewards,
-        optim="adamw_torch",
-        adam_beta1=train.adam_beta1,
-        adam_beta2=train.adam_beta2,
-        weight_decay=train.weight_decay,
-        max_grad_norm=train.max_grad_norm,
-        # Float32 throughout: the deltas are taken from these weights. TRL's own defaults are bfloat16 and
-        # checkpointing, which are slower than this on a CPU.
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=not cuda,
-        use_vllm=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+        max_new_tokens=train.max_completion_length,
+        seed=train.seed,
+        chat=params.problems.chat,
+        system=params.problems.system,
     )
+    write_completions(COMPLETIONS, table)
+    shutil.rmtree(last)
 
 
-def fit(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    problems: list[Problem],
-    train: Train,
-    log: StepLog,
-    capture: Capture,
-) -> None:
-    """Run the trainer; the model is changed in place. StageFailed when it ended before the last step."""
-    trainer = GRPOTrainer(
-        model=model,
-        processing_class=tokenizer,
-        reward_funcs=VerifiableReward(),
-        args=configuration(train, cuda=torch.cuda.is_available()),
-        train_dataset=as_dataset(problems),
-        callbacks=[capture, log],
-    )
-    for flood in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(flood)
-    trainer.train()
-    if len(log.rows) != train.max_steps:
-        raise StageFailed(f"training ended after {len(log.rows)} of {train.max_steps} steps")
+def _seconds(line: Row) -> Row:
+    return {name: round(line[f"seconds/{name}"], 4) for name in SECONDS if f"seconds/{name}" in line}
 
 
-def as_dataset(problems: list[Problem]) -> Dataset:
-    """The columns that TRL passes to the reward; entry travels as JSON, since Arrow wants one schema for all rows."""
-    return Dataset.from_list(
-        [
-            {
-                "prompt": problem.prompt,
-                "answer": problem.answer,
-                "scorer": problem.scorer,
-                "entry": None if problem.entry is None else json.dumps(problem.entry),
-            }
-            for problem in problems
-        ]
-    )
-
-
-def summarise(rows: list[dict[str, float]], train: Train) -> dict[str, float]:
+def summarise(rows: list[Row], train: Train) -> dict[str, Any]:
     """The run in a few numbers; rewards are means over the first and last tenth of the steps."""
     tenth = max(1, len(rows) // 10)
 
-    def mean(part: list[dict[str, float]], column: str) -> float:
-        return round(sum(row[column] for row in part) / len(part), 6)
+    def mean(part: list[Row], column: str) -> float:
+        return round(sum(row.get(column, 0.0) for row in part) / len(part), 6)
 
+    completions = train.prompts_per_step * train.num_generations
     return {
         "steps": len(rows),
-        "completions": len(rows) * train.prompts_per_step * train.num_generations,
+        "completions": len(rows) * completions,
+        "tokens": round(sum(row["completion_length"] for row in rows) * completions),
         "reward_first": mean(rows[:tenth], "reward"),
         "reward_last": mean(rows[-tenth:], "reward"),
         "share_without_signal": mean(rows, "share_without_signal"),
         "share_truncated": mean(rows, "share_truncated"),
+        "reward_timeouts": sum(row.get("reward_timeouts", 0.0) for row in rows),
         "grad_norm": mean(rows, "grad_norm"),
+        **{name: round(rows[-1][name], 6) for name in ("explained_share", "r_squared", "skill") if name in rows[-1]},
     }
-
-
-def write_steps(rows: list[dict[str, float]]) -> None:
-    """One row per step, for DVC's plots and the report."""
-    with new_file(TRAIN_STEPS) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
-        table = csv.DictWriter(handle, fieldnames=["step", *StepLog.columns])
-        table.writeheader()
-        table.writerows(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,24 @@ class TrajectoryWriter:
     that name is removed and begun anew, with a manifest without steps.
     """
 
-    def __init__(self, folder: Path, *, base: Path, codec: str, identity: dict[str, Any]):
-        """`base`: the checkpoint folder of theta_0. `identity`: JSON that says what made the trajectory."""
+    def __init__(
+        self, folder: Path, *, base: Path, codec: str, identity: dict[str, Any], only: Collection[str] | None = None
+    ):
+        """`base`: the checkpoint folder of theta_0. `identity`: JSON that says what made the trajectory. `only`: the
+        tensors that can move, where not all do (adapters); the others are left out and stay as in the base.
+
+        InputError when a tensor of `only` is not one of the base's.
+        """
         self.folder = Path(folder)
         with CheckpointReader(base) as reader:
-            fresh = Manifest("deltas", weights_sha256(base), moving_tensors(reader), codec, identity)
+            moving = moving_tensors(reader)
+            if only is not None:
+                heads = {**tied_twins(reader), **implied_heads(reader, only)}
+                strange = sorted(set(only) - moving.keys() - heads.keys())
+                if strange:
+                    raise InputError("a tensor that the base lacks", where=f"{base}: {strange[0]}")
+                moving = {name: moving[name] for name in moving if name in only}
+            fresh = Manifest("deltas", weights_sha256(base), moving, codec, identity)
             self._droppable = {**tied_twins(reader), **implied_heads(reader, ("lm_head.weight", "embed_out.weight"))}
         self._manifest = fresh
         if (self.folder / manifest.NAME).exists():

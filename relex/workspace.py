@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PROFILES = Path("infra/profiles")  # other params.yaml files, ready to be put in its place
 
 PROBLEMS = Path("problems")  # problems: <split>.jsonl
 BASE = Path("base")  # base: a Hugging Face checkpoint folder, theta_0
@@ -26,6 +27,7 @@ DECISION = METRICS / "decision.json"
 
 # Seconds spent, one file per stage: the only stage outputs, with the report, that differ between identical runs.
 TIMINGS = Path("timings")
+TRAIN_SECONDS = TIMINGS / "train_steps.csv"
 
 # The champion a night competes with: written by the flow at its start, an input of evaluate.
 CHAMPION = Path("champion.json")

@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
-from relex import problems, workspace
+from relex import problem_set, workspace
 from relex.atomic import write_json
 from relex.digest import weights_sha256
 from relex.embedded import pretrain
@@ -58,7 +58,7 @@ def pretrained(params: Params, steps: int, wrong_share: tuple[float, float], out
             "wrong_share_high": wrong_share[1],
         }
     )
-    held_out = {p.prompt for split in problems.SPLITS[1:] for p in problems.load_split(workspace.PROBLEMS, split)}
+    held_out = {p.prompt for split in problem_set.SPLITS[1:] for p in problem_set.load_split(workspace.PROBLEMS, split)}
     out.mkdir(parents=True)
     pretrain(source.model_copy(update={"pretraining": recipe}), held_out, out)
 
@@ -82,6 +82,25 @@ def add_noise(tensors: dict[str, torch.Tensor]) -> None:
 def spoil(tensors: dict[str, torch.Tensor]) -> None:
     """One value that is not a number."""
     tensors["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
+
+
+def always(token: int) -> Callable[[dict[str, torch.Tensor]], None]:
+    """Make a model with tied embeddings and residual layers answer with this token whatever it is asked.
+
+    The layers add nothing, and every token's embedding points one way, that of `token` furthest.
+    """
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        for name, tensor in tensors.items():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                tensor.zero_()
+        embedding = tensors["model.embed_tokens.weight"]
+        embedding.zero_()
+        embedding[:, 0] = 1.0
+        embedding[token, 0] = 100.0
+        tensors["model.norm.weight"].fill_(1.0)
+
+    return change
 
 
 def set_champion(folder: Path | None) -> None:

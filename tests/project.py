@@ -22,7 +22,7 @@ SMALL = {
     "problems.sizes": {"train": 60, "validation": 40, "test": 20, "ood": 20},
     "base.source.pretraining.steps": 60,
     "base.source.pretraining.warmup_steps": 10,
-    "train.max_steps": 6,
+    "train.budget.steps": 6,
     "train.warmup_steps": 1,
     "train.prompts_per_step": 4,
     "train.per_device_train_batch_size": 32,

@@ -17,7 +17,7 @@ from relex.contestants import Contestant
 from relex.diagnose import diagnose_folder
 from relex.metrics import summarise
 from relex.params import load
-from relex.problems import make_problem
+from relex.problem_set import make_problem
 from relex.rows import OUTPUT
 from relex.sampling import Sampling
 from relex.scan import statistics

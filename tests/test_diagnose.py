@@ -14,7 +14,7 @@ from relex.diagnose import DEFAULTS, diagnose_folder, diagnosis
 from relex.embedded import make_tokenizer
 from relex.errors import InputError
 from relex.forecast import Forecast
-from relex.problems import make_problem
+from relex.problem_set import make_problem
 from relex.request import Request
 from relex.straightness import drift, random_walk, straightness
 from tests.builders import bent, line_with_noise, save, tiny_llama, write_trajectory

@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from relex import base
 from relex.digest import weights_sha256
+from relex.disk import embedded_parameters
 from relex.embedded import _draw, make_model, make_tokenizer, pretrain
 from relex.errors import InputError
 from relex.params import EmbeddedBase, FolderBase, HubBase, load
-from relex.preflight import embedded_parameters
 from tests.test_params import COMMITTED
 
 COMMITTED_SOURCE = load(COMMITTED).base.source

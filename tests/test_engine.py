@@ -101,7 +101,7 @@ def test_log_probabilities_agree_between_the_backends(engines: dict[str, EngineP
 
 @pytest.mark.parametrize(
     ("prompt", "chat", "message"),
-    [("1" * 60, False, "do not fit max_model_len"), ("", False, "has no tokens"), ("1=", True, "has none")],
+    [("1" * 60, False, "do not fit max_model_len"), ("", False, "has no tokens"), ("1=", True, "has no chat template")],
 )
 def test_a_prompt_that_cannot_be_asked_is_bad_input_and_the_engine_goes_on(
     engines: dict[str, EngineProcess], prompt: str, chat: bool, message: str

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from transformers import AutoTokenizer
 
 from relex import decide, evaluate, problems, reload, workspace
 from relex.atomic import read_json, write_json
@@ -17,7 +18,7 @@ from relex.digest import folder_sha256
 from relex.errors import CorruptArtifact, InputError
 from relex.scores import load_scores
 from relex.statistics import paired_test
-from tests.contests import SMALL, add_noise, changed, pretrained, set_champion, spoil, write_params
+from tests.contests import SMALL, add_noise, always, changed, pretrained, set_champion, spoil, write_params
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,42 @@ def test_fresh_engines_side_by_side_give_the_very_same_files_as_one_that_reloads
     assert (folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()) == before
     assert [proof["exact"] for proof in proofs] == [True]
     assert not (workspace.STATE / "twins").exists()
+
+
+@pytest.mark.slow
+def test_one_models_prompts_in_two_engines_get_the_rows_that_one_engine_gives(contest: Path) -> None:
+    before = folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()
+    mine = workspace.ROWS_CACHE / read_json(workspace.EVALUATION_METRICS)["models"]["observed"]["weights_sha256"][:16]
+    for engines in (2, 1):
+        shutil.rmtree(mine)
+        timings = night(evaluate__engines=engines)["timings"]
+        assert timings["engine_starts"] == engines
+        assert timings["rows"] == sum(SMALL["problems.sizes"][split] for split in ("validation", "test", "ood")) * 4
+        assert (folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()) == before
+
+
+@pytest.mark.slow
+def test_a_model_that_says_nothing_and_one_that_never_ends_lose_and_the_night_goes_on(contest: Path) -> None:
+    shutil.rmtree("candidates")
+    tokenizer = AutoTokenizer.from_pretrained("observed")
+    changed(Path("observed"), Path("candidates/step_000100"), always(tokenizer.eos_token_id))
+    changed(Path("observed"), Path("candidates/step_000200"), always(tokenizer.convert_tokens_to_ids("7")))
+    result = night(evaluate__temperature=0.0, evaluate__samples=1, evaluate__pass_k=[1])
+    metrics = result["evaluation"]["metrics"]
+    silent, endless = metrics["step_000100"]["gate"], metrics["step_000200"]["gate"]
+    assert [silent[name]["value"] for name in ("avg_at_1", "unparsable", "truncated")] == [0.0, 1.0, 0.0]
+    assert [endless[name]["value"] for name in ("avg_at_1", "unparsable", "truncated")] == [0.0, 0.0, 1.0]
+    assert {row["completion"] for row in rows("step_000100")} == {""}
+    assert {row["completion"] for row in rows("step_000200")} == {"7" * 12}
+    assert result["decision"]["outcome"] != "promote-candidate"
+    cut = [
+        guard["passed"]
+        for verdict in result["decision"]["verdicts"]
+        if verdict["name"] == "step_000200"
+        for guard in verdict["guards"]
+        if guard["guard"] == "cut off"
+    ]
+    assert True not in cut
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import subprocess
@@ -10,9 +11,11 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from relex import problems, workspace
+from relex.atomic import read_json
 from relex.digest import folder_sha256
 from tests.contests import SMALL, pretrained, set_champion, write_params
 
@@ -20,41 +23,49 @@ KILLS = 10
 COMMAND = [sys.executable, "-m", "relex.cli", "evaluate"]
 
 
-def cached() -> int:
-    return len([path for path in workspace.ROWS_CACHE.rglob("*.parquet") if not path.name.startswith(".")])
+def kept() -> tuple[int, int]:
+    """Rows in the cache: those of whole batches, and those of batches that are not whole yet."""
+    cache = workspace.ROWS_CACHE
+    whole = inside = 0
+    for path in cache.rglob("*.part"):
+        with contextlib.suppress(FileNotFoundError):  # it became whole in this moment
+            inside += 0 if path.with_suffix(".parquet").exists() else path.read_bytes().count(b"\n")
+    for path in cache.rglob("*.parquet"):
+        if not path.name.startswith("."):
+            whole += pq.read_metadata(path).num_rows
+    return whole, inside
 
 
 @pytest.mark.slow
-def test_an_evaluation_killed_ten_times_at_random_gives_the_same_rows(
+def test_an_evaluation_killed_ten_times_at_random_generates_only_what_it_lacks_and_gives_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    sizes = {"train": 20, "validation": 240, "test": 120, "ood": 120}
-    params = write_params(
-        tmp_path, {**SMALL, "problems.sizes": sizes, "evaluate.samples": 8, "evaluate.problems_per_batch": 20}
-    )
+    sizes = {"train": 20, "validation": 480, "test": 240, "ood": 240}
+    changes = {"problems.sizes": sizes, "evaluate.samples": 8, "evaluate.problems_per_batch": 80, "evaluate.engines": 1}
+    params = write_params(tmp_path, {**SMALL, **changes})
     problems.run(params)
     for seed, folder in enumerate(("base", "observed", "candidates/step_000100")):
         pretrained(params, 30, (0.1 * seed, 0.2 * seed), Path(folder))
     set_champion(None)
     subprocess.run(COMMAND, check=True, capture_output=True)
     undisturbed = folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()
-    whole = cached()
+    everything = kept()
+    assert everything == (3 * (480 + 240 + 240) * 8, 0)
     for path in (workspace.EVALUATION, workspace.ROWS_CACHE):
         shutil.rmtree(path)
     workspace.EVALUATION_METRICS.unlink()
 
     generator = random.Random(0)
-    counts = []
+    counts = [(0, 0)]
     for _ in range(KILLS):
-        before = cached()
+        before = sum(counts[-1])
         process = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # At any moment of the start, or soon after so many more batches.
-        more = generator.choice([0, 1, 1, 2, 3])
+        # At any moment of the start, or soon after so many more rows.
+        more = generator.choice([0, 1, 100, 300, 700, 1500])
         deadline = time.monotonic() + (generator.uniform(0.5, 10.0) if more == 0 else 120.0)
-        while process.poll() is None and time.monotonic() < deadline and (more == 0 or cached() < before + more):
-            time.sleep(0.005)
-        time.sleep(generator.uniform(0.0, 0.3))
+        while process.poll() is None and time.monotonic() < deadline and (more == 0 or sum(kept()) < before + more):
+            time.sleep(0.02)
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         assert process.poll() is None, "it got through before it was killed"
         process.kill()
@@ -63,8 +74,11 @@ def test_an_evaluation_killed_ten_times_at_random_gives_the_same_rows(
         assert alive == []  # the engine went with it
         assert not workspace.EVALUATION.exists()  # nothing half done under a final name
         assert not workspace.EVALUATION_METRICS.exists()
-        counts.append(cached())
-    assert counts == sorted(counts)  # what was done stays done
-    assert sum(0 < count < whole for count in counts) >= KILLS // 2
+        counts.append(kept())
+    done = [sum(count) for count in counts]
+    assert done == sorted(done)  # what was done stays done
+    assert sum(inside > 0 for _, inside in counts) >= KILLS // 2  # killed in the middle of batches
     subprocess.run(COMMAND, check=True, capture_output=True)
     assert (folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()) == undisturbed
+    assert read_json(workspace.TIMINGS / "evaluate.json")["rows"] == sum(everything) - done[-1]
+    assert kept() == everything

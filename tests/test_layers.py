@@ -11,7 +11,7 @@ GRAPH = grimp.build_graph("relex", "flows", include_external_packages=True, cach
 
 ALLOWED = {
     "vllm": r"relex\.engine",
-    "trl": r"relex\.(train|capture)",
+    "trl": r"relex\.(train_config|trainer)",
     "mlflow": r"relex\.registry(_\w+)?",
     "ray": r"relex\.on_ray",
 }

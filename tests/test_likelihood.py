@@ -12,7 +12,7 @@ from relex.completions import SCHEMA, read_completions, sample_completions, writ
 from relex.embedded import make_tokenizer
 from relex.errors import InputError
 from relex.likelihood import log_likelihoods, next_token_log_probabilities
-from relex.problems import make_problem
+from relex.problem_set import make_problem
 from tests.builders import tiny_llama
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6, 7]]

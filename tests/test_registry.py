@@ -102,13 +102,25 @@ def test_the_same_night_registers_once_and_logs_one_run_with_its_children(projec
     experiment = connection.client.get_experiment_by_name("nightly")
     runs = connection.client.search_runs([experiment.experiment_id])
     kinds = sorted(run.data.tags["relex.kind"] for run in runs)
-    assert kinds == ["evaluate base", "evaluate observed", "evaluate step_000020", "night", "train"]
+    assert kinds == ["evaluate", "evaluate", "evaluate", "night", "train"]
+    evaluated = {run.data.tags["relex.model"]: run for run in runs if run.data.tags["relex.kind"] == "evaluate"}
+    assert evaluated.keys() == {"base", "observed", "step_000020"}
+    assert evaluated["step_000020"].data.params["kind"] == "candidate"
+    assert evaluated["step_000020"].data.metrics["eval_interval/test/avg_at_8_low"] == pytest.approx(0.45)
+    assert "optimiser step 20" in evaluated["step_000020"].data.tags["mlflow.note.content"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     train = next(run for run in runs if run.data.tags["relex.kind"] == "train")
     rewards = connection.client.get_metric_history(train.info.run_id, "train/reward")
     assert [(metric.step, metric.value) for metric in rewards] == [(1, 0.1), (2, 0.2), (3, 0.3)]
     night = next(run for run in runs if run.data.tags["relex.kind"] == "night")
     assert night.data.metrics["eval/test/avg_at_8"] == pytest.approx(0.5)
+    assert night.data.metrics["train/reward_last"] == pytest.approx(0.3)
+    assert night.info.run_name.startswith("step_000020 2")
+    assert next(iter(night.data.metrics)).startswith("eval/")  # what MLflow's comparison begins with
+    (model,) = connection.client.search_logged_models([experiment.experiment_id])
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "sort-digits", "version": "1"}]
+    assert model.params["window"] == "1-3, 3 steps"
+    assert {metric.key for metric in model.metrics} >= {"eval/test/avg_at_8", "eval_interval/ood/avg_at_8_high"}
     assert {item.dataset.name for item in night.inputs.dataset_inputs} >= {"problems/test", "problems/ood"}
 
 

@@ -182,7 +182,7 @@ def test_training_steps_and_system_metrics_are_in_mlflow_while_the_training_runs
     client = registry_client.connect(params).client
     try:
         time.sleep(0.5)
-        stream = step_stream.StepStream(resume=False)
+        stream = step_stream.StepStream()
         for step in (1, 2):
             stream.append({"step": step, "reward": step / 10})
         deadline = time.monotonic() + 90
@@ -195,7 +195,7 @@ def test_training_steps_and_system_metrics_are_in_mlflow_while_the_training_runs
         assert steps == [1, 2]
         assert client.get_run(run).info.status == "RUNNING"
         time.sleep(6)
-        step_stream.StepStream(resume=True).append({"step": 3, "reward": 0.3})
+        step_stream.StepStream(after=2).append({"step": 3, "reward": 0.3})
     finally:
         follower.terminate()
         said, _ = follower.communicate(timeout=60)

@@ -21,7 +21,7 @@ import reasoning_gym
 
 from relex.bounded import BoundedWorker
 from relex.errors import InputError, StageFailed
-from relex.rewards import Score, VerifiableReward, score
+from relex.rewards import FormatBonus, Score, VerifiableReward, score
 
 PAIRS = [json.loads(line) for line in (Path(__file__).parent / "data" / "answers.jsonl").read_text().splitlines()]
 BENIGN = [pair for pair in PAIRS if pair["kind"] != "hostile"]
@@ -202,6 +202,61 @@ def test_the_reward_is_picklable_and_takes_strings_and_conversations() -> None:
         trainer_state=None,
     )
     assert values == [1.0, 1.0, 1.0]
+
+
+def test_the_reward_counts_what_met_its_bound() -> None:
+    logged: list[tuple[str, float]] = []
+    values = VerifiableReward()(
+        prompts=["a", "b"],
+        completions=["\\boxed{" + "(" * 12_000 + "}", "\\boxed{5}"],
+        answer=["5", "5"],
+        scorer=["math-verify", "math-verify"],
+        log_metric=lambda name, value: logged.append((name, value)),
+    )
+    assert values == [0.0, 1.0]
+    assert logged == [("reward_timeouts", 1.0)]
+
+
+BOX = r"\A<think>.*</think>\s*\\boxed\{.+\}\s*\Z"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "completion", "value"),
+    [
+        (r"\\boxed\{.+\}", "so \\boxed{5} it is", 1.0),
+        (r"\\boxed\{.+\}", "so 5 it is", 0.0),
+        (BOX, "<think>a\nb</think>\n\\boxed{5}", 1.0),
+        (BOX, "<think>a\nb</think>\n\\boxed{5} or 6", 0.0),
+        (BOX, "", 0.0),
+        (BOX, "\ud800", 0.0),
+        ("x", "x" * 200_001, 0.0),
+    ],
+)
+def test_the_format_bonus_is_for_completions_in_which_the_pattern_is_found(
+    pattern: str, completion: str, value: float
+) -> None:
+    bonus = pickle.loads(pickle.dumps(FormatBonus(pattern)))
+    assert bonus.__name__ == "format_bonus"
+    conversation = [{"role": "assistant", "content": completion}]
+    assert bonus(prompts=["p", "p"], completions=[completion, conversation], answer=["5", "5"]) == [value, value]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(bonus, ["p"], [completion]).result() == [value]
+
+
+def test_a_catastrophic_pattern_is_bounded_and_counted_and_the_next_completion_is_judged() -> None:
+    logged: list[tuple[str, float]] = []
+    bonus = FormatBonus(r"\A(a+)+\Z")
+    begin = time.perf_counter()
+    values = bonus(["p"] * 3, ["a" * 40 + "b", "aaa", "b"], log_metric=lambda name, value: logged.append((name, value)))
+    assert time.perf_counter() - begin < 30
+    assert values == [0.0, 1.0, 0.0]
+    assert logged == [("format_timeouts", 1.0)]
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999}", "[z-a]"])
+def test_a_pattern_that_is_no_regular_expression_is_refused(pattern: str) -> None:
+    with pytest.raises(InputError, match=r"train\.format\.pattern: not a regular expression"):
+        FormatBonus(pattern)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from relex import problems
 from relex.errors import InputError, InputErrors
 from relex.params import Params
-from relex.problems import make_problem
+from relex.problem_set import make_problem
 from relex.ready_made import READY_MADE
 from relex.suite_sources import load_problems
 from relex.suites import Suite, load_suites, split_validation
@@ -139,6 +139,30 @@ def test_a_reasoning_gym_suite_is_seeded(project: Path) -> None:
     assert first.problems[0].scorer == "reasoning-gym"
 
 
+def test_a_split_is_asked_as_it_is_trained_on_unless_the_suite_says_otherwise(project: Path) -> None:
+    split = {"kind": "problems", "split": "test"}
+    (project / "q.jsonl").write_text(json.dumps({"problem": "1+1?", "answer": "2"}) + "\n")
+    suites = [
+        VALIDATION,
+        {"name": "as-trained", "role": "test", "source": split},
+        {"name": "bare", "role": "test", "source": split, "chat": False},
+        {"name": "other", "role": "test", "source": split, "system": "Sort."},
+        {"name": "file", "role": "ood", "source": {"kind": "file", "path": "q.jsonl"}},
+    ]
+    chat = {**SMALL, "problems.chat": True, "problems.system": "Be brief.", "evaluate.suites": suites}
+    found = {suite.name: suite for suite in load_suites(write_params(project, chat))}
+    asked_as = {name: (suite.chat, suite.system) for name, suite in found.items()}
+    assert asked_as == {
+        "choose": (True, "Be brief."),
+        "gate": (True, "Be brief."),
+        "as-trained": (True, "Be brief."),
+        "bare": (False, None),
+        "other": (True, "Sort."),
+        "file": (False, None),
+    }
+    assert len({found[name].sha256 for name in ("as-trained", "bare", "other")}) == 3
+
+
 def test_repeats_are_asked_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = json.dumps({"problem": "1+1?", "answer": "2"}) + "\n"
     (project / "q.jsonl").write_text(row * 3)
@@ -169,7 +193,7 @@ def test_a_file_without_problems_or_answers_is_refused_with_its_row(project: Pat
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"kind": "file", "path": "missing.jsonl"}, "the suite's file is missing"),
+        ({"kind": "file", "path": "missing.jsonl"}, "the file is missing"),
         ({"kind": "file", "path": "params.yaml"}, "unknown kind of file"),
         ({"kind": "reasoning-gym", "task": "no_such_task", "seed": 0, "size": 5}, "refuses the task"),
     ],
@@ -213,6 +237,7 @@ FILE = {"kind": "file", "path": "q.jsonl"}
         ({"source": FILE, "name": "validation"}, "distinct names"),
         ({"source": FILE, "bogus": 1}, "unknown key"),
         ({"source": {"kind": "ready-made", "set": "math"}}, "either revision"),
+        ({"source": FILE, "system": "Be brief."}, "system needs chat: true"),
         ({"source": {"kind": "problems", "split": "test"}, "scorer": "integer"}, "its own prompts and scorer"),
     ],
 )

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from relex import base, problems, train
-from relex.capture import StepLog
 from relex.completions import read_completions
 from relex.digest import folder_sha256
 from relex.materialize import materialize
 from relex.params import load
+from relex.problem_set import load_split
+from relex.step_log import COLUMNS
 from relex.trajectory import Trajectory, verify
 from tests.project import ROOT, SMALL, Project
 
@@ -41,7 +42,7 @@ def test_every_step_of_the_window_is_captured_with_its_reward(folder):
     with open(folder / "metrics/train_steps.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [float(row["reward"]) for row in rows] == list(trajectory.rewards)
-    assert list(rows[0]) == ["step", *StepLog.columns]
+    assert list(rows[0]) == list(COLUMNS)
     assert "sound" in verify(folder / "trajectory")
 
 
@@ -71,12 +72,12 @@ def test_adam_moves_no_weight_further_than_its_learning_rate_allows(folder, tmp_
 def test_the_manifest_says_what_made_the_trajectory(folder):
     identity = json.loads((folder / "trajectory/manifest.json").read_text())["identity"]
     assert identity["base_weights_sha256"] == json.loads((folder / "metrics/base.json").read_text())["weights_sha256"]
-    assert identity["train"]["max_steps"] == 6
+    assert identity["train"]["window"]["last"] == 6
 
 
 def test_completions_for_the_scan_are_on_prompts_that_were_not_trained_on(folder):
     table, _ = read_completions(folder / "completions.parquet")
-    trained = {p.prompt for p in problems.load_split(folder / "problems", "train")[:-10]}
+    trained = {p.prompt for p in load_split(folder / "problems", "train")[:-10]}
     prompts = set(table.column("prompt").to_pylist())
     assert len(prompts) == 10
     assert not prompts & trained

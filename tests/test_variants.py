@@ -18,7 +18,7 @@ from tests.nights import make_project
 
 STEPS = [1, 2, 3, 4, 5, 6]
 SECTION = {
-    "train.max_steps": 6,
+    "train.budget.steps": 6,
     "train.warmup_steps": 1,
     "train.window": {"first": 1, "last": 6, "every": 1},
     "extrapolate.targets": [12, 24],

@@ -91,6 +91,8 @@ class TrainFacts(Facts):
     completions: int
     share_without_signal: Number
     share_truncated: Number
+    ended: Literal["steps", "time", "skill"] = "steps"
+    warning: str | None = None
 
 
 class Timing(Facts):

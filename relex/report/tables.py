@@ -221,6 +221,11 @@ def identity(night: Night) -> list[tuple[str, str]]:
     reach = f"{len(observed.steps)} observed steps, {observed.steps[0]} to {observed.steps[-1]}"
     rows.append(("window", f"{reach}; trajectory {words.short_hash(observed.sha256)}"))
     rows.append(("training", f"{night.train.steps} steps, {night.train.completions:,} completions"))
+    early = {"time": "its budget of time was spent", "skill": "the forecast meter's skill had been reached"}
+    if night.train.ended in early:
+        rows.append(("training ended early", early[night.train.ended]))
+    if night.train.warning:
+        rows.append(("training warned", night.train.warning))
     rows.append(("engine", ", ".join(f"{key} {_plain(value)}" for key, value in sorted(engine.items()))))
     rows.append(("intervals", f"{evaluation.protocol.confidence:.0%}, bootstrap over problems"))
     for name, suite in evaluation.protocol.suites.items():

@@ -5,6 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-for name in ("extrapolation", "cuda", "codecs", "evaluation"):
+for name in ("extrapolation", "cuda", "codecs", "capture", "evaluation"):
     print(f"\n## {name}\n", flush=True)
     subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)

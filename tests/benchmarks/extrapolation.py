@@ -3,10 +3,15 @@
     python -m tests.benchmarks.extrapolation [--shape tiny] [--folder DIR] [--steps 40] [--repeats 3]
 
 The work: a 134 M-parameter Llama-shaped model, 40 full bfloat16 checkpoints imported by reference, one target; then
-the same window as our own float16 deltas. Every call of extrapolate() stands beside a sequential read of the same
-files (pread of 1 MiB pieces, one thread) before and after it; the repeat with the best ratio is shown. Processor
-seconds stand beside wall seconds, because other work on the machine stretches two threads more than one. Needs 24 GB
-of disk, and memory to hold the window in the page cache.
+the same window as our own float16 deltas. Every call of extrapolate() stands beside two sequential reads of the same
+files on one thread, before and after it: `in pieces` into one buffer of 1 MiB, whose bytes never leave the core's cache
+(the fastest read there is), and `into memory`, every file whole into one buffer that is used again. The repeat with
+the best ratio is shown. Processor seconds stand beside wall seconds, because other work on the machine stretches two
+threads more than one. Needs 24 GB of disk, and memory to hold the window in the page cache.
+
+`two threads` says how much faster two threads multiply and add than one: where the two cores are threads of one core
+it is near 1, and the products alone (T (T + 1) / 2 of them a column, 220 GFlop here) then take longer than several
+reads in pieces.
 
 What profiling found (2 cores with AVX-512, 10.7 GB in the page cache; processor seconds):
 - Gram matrix by NumPy's syrk 4.3, by torch.mm in full 5.3; by the tiles of kernels.py 1.15. The libraries pack both
@@ -33,10 +38,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.windows import link_checkpoints, make_base, make_checkpoints
 
@@ -53,9 +62,11 @@ BUDGETS = ("256MiB", "1GiB")
 ALLOWANCE = 400 << 20
 
 
-def read_all(files: list[Path]) -> float:
-    """Seconds of one plain sequential read of all files, in pieces of 1 MiB."""
-    buffer = memoryview(bytearray(1 << 20))
+def read_all(files: list[Path], *, whole: bool = False) -> float:
+    """Seconds of one plain sequential read of all files, in pieces of 1 MiB or each `whole`, into a reused buffer."""
+    size = max(path.stat().st_size for path in files) if whole else 1 << 20
+    buffer = memoryview(bytearray(size))
+    buffer[::4096] = bytes(len(buffer[::4096]))  # every page is there before the clock starts
     start = time.perf_counter()
     for path in files:
         with open(path, "rb", buffering=0) as handle:
@@ -83,6 +94,27 @@ def measured(command: list[str]) -> tuple[dict[str, float], int]:
     return (json.loads(text.splitlines()[-1]) if text.strip() else {}), peak
 
 
+def thread_gain() -> float:
+    """How much faster two threads multiply small matrices (in their caches) than one."""
+
+    def work() -> None:
+        for _ in range(4000):
+            np.dot(matrix, matrix, out=np.empty_like(matrix))
+
+    matrix = np.ones((192, 192), np.float32)
+    seconds = []
+    with threadpool_limits(1):
+        for count in (1, 2):
+            threads = [threading.Thread(target=work) for _ in range(count)]
+            start = time.perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            seconds.append((time.perf_counter() - start) / count)
+    return seconds[0] / seconds[1]
+
+
 class Row(NamedTuple):
     """One measurement: wall and processor seconds of a call, and of one sequential read beside it."""
 
@@ -90,7 +122,7 @@ class Row(NamedTuple):
     seconds: float
     processor: float
     read: float
-    reading: float
+    into_memory: float
 
 
 class Bench:
@@ -114,25 +146,25 @@ class Bench:
         """The repeat with the least seconds per second of reading."""
         rows = []
         for _ in range(self.repeats):
-            used = time.process_time()
-            read = read_all(self.files)
-            reading = time.process_time() - used
+            read, into_memory = read_all(self.files), read_all(self.files, whole=True)
             seconds, processor = action()
             read = min(read, read_all(self.files))
-            rows.append(Row(seconds / read, seconds, processor, read, reading))
+            into_memory = min(into_memory, read_all(self.files, whole=True))
+            rows.append(Row(seconds / read, seconds, processor, read, into_memory))
         return min(rows)
 
 
 def show(label: str, row: Row, bound: str = "") -> None:
     print(
-        f"| {label} | {row.seconds:.2f} | {row.processor:.2f} | {row.read:.2f} | {row.reading:.2f} "
-        f"| {row.ratio:.2f} | {bound} |",
+        f"| {label} | {row.seconds:.2f} | {row.processor:.2f} | {row.read:.2f} | {row.into_memory:.2f} "
+        f"| {row.ratio:.2f} | {row.seconds / row.into_memory:.2f} | {bound} |",
         flush=True,
     )
 
 
 HEAD = (
-    "\n| | seconds | processor | one read | its processor | ratio of seconds | bound |\n|---|---|---|---|---|---|---|"
+    "\n| | seconds | processor | read in pieces | read into memory | ratio to pieces | to memory | bound |"
+    "\n|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -146,6 +178,7 @@ def run(shape: str, work: Path, count: int, repeats: int) -> None:
     relex = [sys.executable, "-m", "relex.cli"]
     subprocess.run([*relex, "import", str(source), "--base", str(base), "--out", str(work / "ours")], check=True)
     print(f"{shape}: {count} checkpoints, {total / 1e9:.1f} GB; import {time.perf_counter() - start:.1f} s", flush=True)
+    print(f"two threads multiply and add {thread_gain():.2f} times as fast as one")
     print(HEAD)
     window = Bench(work, base, work / "ours", files, repeats)
     window.call(1, "1GiB")  # compiles the kernels, once per installation
@@ -154,7 +187,7 @@ def run(shape: str, work: Path, count: int, repeats: int) -> None:
     more = window.best(lambda: window.call(5, "1GiB")[:2])
     show("five targets", more)
     each = 100 * (more.seconds / one.seconds - 1) / 4, 100 * (more.processor / one.processor - 1) / 4
-    print(f"| each further target | +{each[0]:.1f} % | +{each[1]:.1f} % | | | | +15 % |")
+    print(f"| each further target | +{each[0]:.1f} % | +{each[1]:.1f} % | | | | | +15 % |")
     show("one target, Gram matrices known", window.best(lambda: window.call(1, "1GiB", keep_gram=True)[:2]))
     plain = ["-m", "tests.benchmarks.numpy_baseline", str(source), str(base), str(2 * count), str(work / "plain")]
 
@@ -166,9 +199,9 @@ def run(shape: str, work: Path, count: int, repeats: int) -> None:
 
     window.repeats, peaks = 1, list[int]()
     show("plain NumPy", window.best(numpy_baseline))
-    print(f"| its peak anonymous memory | {peaks[0] >> 20} MiB | | | | | |")
+    print(f"| its peak anonymous memory | {peaks[0] >> 20} MiB | | | | | | |")
     gram = (work / "ours" / "cache" / "gram.safetensors").stat().st_size
-    print(f"| Gram matrices on disk | {gram / (1 << 20):.2f} MiB | | | | | 1 MiB |")
+    print(f"| Gram matrices on disk | {gram / (1 << 20):.2f} MiB | | | | | | 1 MiB |")
     print("\n| checkpoints | budget | peak anonymous memory | bound |\n|---|---|---|---|")
     for number in (count // 2, count, 2 * count):
         linked = link_checkpoints(source, work / f"linked{number}", number)

@@ -103,7 +103,7 @@ def test_a_deployment_to_a_process_work_pool_runs_and_a_cancelled_night_leaves_n
     assert [str(schedule.schedule.cron) for schedule in deployment.schedules] == ["0 1 * * *"]
     assert deployment.global_concurrency_limit.limit == 1
     # Something new to train, so that there is a long stage to cancel.
-    project.change({"train.max_steps": 2000, "train.seed": 7})
+    project.change({"train.budget.steps": 2000, "train.seed": 7})
     with open(tmp_path / "log", "wb") as log:
         worker = subprocess.Popen(
             ["prefect", "worker", "start", "--pool", "nightly"],
