@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -38,7 +39,8 @@ def prefect_server() -> Iterator[str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     }
-    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    # By the interpreter: a night that make starts has no virtual environment on its PATH.
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(HOME / "server.log", "wb") as log, supervised(command, environment=environment, output=log) as process:
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(url):

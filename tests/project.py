@@ -103,7 +103,22 @@ class Project:
 
     def night(self) -> subprocess.CompletedProcess[str]:
         """What `make nightly` runs once the set-up is there."""
-        return self.run(sys.executable, "-m", "flows.nightly")
+        return subprocess.run(
+            [sys.executable, "-m", "flows.nightly"],
+            cwd=self.folder,
+            env=self._without_scripts(),
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+
+    def _without_scripts(self) -> dict[str, str]:
+        """The environment of a shell in which no virtual environment is active: make starts a night from such a one."""
+        scripts = str(Path(sys.executable).parent)
+        kept = [folder for folder in self.environment["PATH"].split(os.pathsep) if folder != scripts]
+        return {**self.environment, "PATH": os.pathsep.join(kept)}
 
     def start_night(self, log: Path) -> subprocess.Popen[bytes]:
         """The same in the background."""
@@ -111,7 +126,7 @@ class Project:
             return subprocess.Popen(
                 [sys.executable, "-m", "flows.nightly"],
                 cwd=self.folder,
-                env=self.environment,
+                env=self._without_scripts(),
                 stdout=handle,
                 stderr=subprocess.STDOUT,
             )
