@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
+from threadpoolctl import threadpool_limits
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
@@ -49,6 +50,7 @@ def train_process(params: Params, problems: list[Problem], identity: dict[str, A
     disable_progress_bar()  # of files: a bar of our own shows the steps
     if train.threads:
         torch.set_num_threads(train.threads)
+        threadpool_limits(train.threads)  # NumPy's, whose idle threads spin beside so small a model
     trainer = make_trainer(params, problems, process.num_processes)
     source = weights_of(trainer, train)
     of = train_state.stamp({**identity, "processes": process.num_processes})
