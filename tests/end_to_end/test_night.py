@@ -126,15 +126,24 @@ def test_other_targets_change_extrapolate_and_nothing_before_it(first_night):
     assert changed == {"extrapolate"}
 
 
-def test_a_changed_line_runs_again_what_imports_it(first_night):
+@pytest.mark.parametrize(
+    ("module", "again", "kept"),
+    [
+        ("relex/forecast.py", {"train", "diagnose", "extrapolate"}, {"problems", "base"}),  # the meter forecasts as well
+        ("relex/combine.py", {"train", "extrapolate"}, {"problems", "base", "diagnose"}),
+        ("relex/scan.py", {"diagnose"}, {"problems", "base", "train"}),
+        ("relex/gate.py", {"decide"}, {"problems", "base", "train", "diagnose", "extrapolate", "evaluate"}),
+    ],
+)
+def test_a_changed_line_runs_again_what_imports_it(first_night, module, again, kept):
     project, _ = first_night
-    module = project.folder / "relex/forecast.py"
-    text = module.read_text()
-    module.write_text(text + "\n# another line\n")
+    path = project.folder / module
+    text = path.read_text()
+    path.write_text(text + "\n# another line\n")
     changed = changed_stages(project)
-    module.write_text(text)
-    assert {"diagnose", "extrapolate"} <= changed
-    assert not {"problems", "base", "train"} & changed
+    path.write_text(text)
+    assert again <= changed
+    assert not kept & changed
 
 
 def test_dvc_repro_alone_gives_the_same_artifacts_as_the_flow(first_night, tmp_path):
