@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from relex import train, train_process, train_state
@@ -74,6 +75,44 @@ def test_two_processes_give_the_tensors_of_one(tmp_path, monkeypatch):
     for name, tensor in base.items():
         delta = one[name] - tensor
         assert torch.linalg.norm(two[name] - one[name]) <= 2e-2 * torch.linalg.norm(delta), name
+
+
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+@pytest.mark.gpu
+@on_cuda
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train.bf16": True, "train.gradient_checkpointing": True},
+        {"train.generation": {"backend": "vllm", "mode": "colocate"}},
+    ],
+    ids=["bf16", "vllm"],
+)
+def test_on_a_gpu_the_window_is_kept_in_float32_whatever_the_arithmetic(tmp_path, monkeypatch, changes):
+    run(tmp_path, monkeypatch, changes)
+    trajectory = Trajectory(tmp_path / "trajectory")
+    assert trajectory.steps == (1, 2, 3, 4, 5, 6)
+    assert "sound" in verify(tmp_path / "trajectory")
+
+
+@pytest.mark.gpu
+@on_cuda
+@pytest.mark.parametrize("name", ["fsdp", "zero3"])
+def test_on_gpus_sharded_weights_are_gathered_into_one_trajectory(tmp_path, name):
+    """zero3 needs deepspeed beside the lock. With one process, so that one GPU is enough."""
+    configuration = YAML().load((ROOT / f"infra/profiles/accelerate/{name}.yaml").read_text())
+    configuration["num_processes"] = 1
+    with open(tmp_path / "accelerate.yaml", "w") as handle:
+        YAML().dump(configuration, handle)
+    prepare(tmp_path, {**SMALL, "train.accelerate": "accelerate.yaml"})
+    environment = {**Project(tmp_path).environment, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "relex.cli", "train"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sound" in verify(tmp_path / "trajectory")
+    assert len(Trajectory(tmp_path / "trajectory").manifest.tensors) > 10
 
 
 def test_a_level_of_skill_ends_the_observation_early(tmp_path, monkeypatch):

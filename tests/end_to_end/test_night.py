@@ -129,7 +129,7 @@ def test_other_targets_change_extrapolate_and_nothing_before_it(first_night):
 @pytest.mark.parametrize(
     ("module", "again", "kept"),
     [
-        ("relex/forecast.py", {"train", "diagnose", "extrapolate"}, {"problems", "base"}),  # the meter forecasts as well
+        ("relex/forecast.py", {"train", "diagnose", "extrapolate"}, {"problems", "base"}),  # train: its meter
         ("relex/combine.py", {"train", "extrapolate"}, {"problems", "base", "diagnose"}),
         ("relex/scan.py", {"diagnose"}, {"problems", "base", "train"}),
         ("relex/gate.py", {"decide"}, {"problems", "base", "train", "diagnose", "extrapolate", "evaluate"}),
