@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from relex import step_stream
+from tests.project import ROOT
 
 STEPS = 300
 
@@ -41,8 +43,8 @@ def write(path: Path) -> None:
 
 def test_a_reader_beside_the_writer_sees_every_step_once_in_order_and_never_a_torn_one(tmp_path: Path) -> None:
     path = tmp_path / "steps.jsonl"
-    writer = multiprocessing.get_context("fork").Process(target=write, args=(path,))
-    writer.start()
+    program = "import sys; from pathlib import Path; from tests.test_step_stream import write; write(Path(sys.argv[1]))"
+    writer = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=ROOT)
     seen = [0]
     while seen[-1] < STEPS:
         identity, rows = step_stream.read(path)
@@ -50,10 +52,9 @@ def test_a_reader_beside_the_writer_sees_every_step_once_in_order_and_never_a_to
         assert all(row["metric_19"] == row["step"] * 19 for row in rows)
         assert identity is not None or not rows
         seen.append(len(rows))
-        assert writer.is_alive() or len(rows) == STEPS or step_stream.read(path)[1][-1]["step"] == STEPS
-    writer.join()
+        assert writer.poll() is None or len(rows) == STEPS or step_stream.read(path)[1][-1]["step"] == STEPS
+    assert writer.wait(60) == 0
     assert seen == sorted(seen)
-    assert writer.exitcode == 0
 
 
 def test_another_training_has_another_id_and_a_resumed_one_the_same(tmp_path: Path) -> None:
