@@ -30,7 +30,7 @@ bench: $(STAMP)
 # torch comes first, with its own dependencies, so that the build fits the machine; everything else exactly as locked.
 $(STAMP): $(LOCK) pyproject.toml
 	@echo "setting up $(VENV): a few minutes and about 4 GB, once"
-	$(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
 	$(PIP) --no-deps -r $(LOCK)
 	$(PIP) --no-deps --no-build-isolation -e .
