@@ -99,7 +99,7 @@ def _worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
         state.result()
     except InputError:
         return False
-    except Exception:
+    except Exception:  # whatever else ended the stage may pass: memory, a full disk, a lost connection
         return True
     return True
 

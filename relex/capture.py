@@ -46,7 +46,7 @@ class Capture(TrainerCallback):
         self.reading = {}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.global_step not in self._steps:
+        if state.global_step not in self._steps or (self._queue is None and not self._source.collective):
             return
         start = time.perf_counter()
         deltas = self._source.deltas()

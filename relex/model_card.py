@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from relex.evaluation_read import Accuracy, accuracy, suites
 from relex.params import Params
@@ -90,7 +91,7 @@ def base_licence(params: Params, base: Path) -> str:
         if len(parts) == 3 and not parts[0].strip():
             try:
                 stated = YAML(typ="safe", pure=True).load(parts[1])
-            except Exception:
+            except (YAMLError, ValueError):  # not front matter then
                 stated = None
             if isinstance(stated, dict) and stated.get("license"):
                 return str(stated["license"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ LOGGED = {
     "completion_length": "completions/mean_length",
     "share_truncated": "completions/clipped_ratio",
     "reward_timeouts": "reward_timeouts",
+    "format_timeouts": "format_timeouts",
     "loss": "loss",
     "kl": "kl",
     "grad_norm": "grad_norm",
@@ -36,6 +37,8 @@ METER = ("explained_share", "r_squared", "skill")
 COLUMNS = ("step", *LOGGED, *METER)
 # They differ between identical runs, so they stand in a table of their own.
 SECONDS = ("step", "generation", "reward", "update", "capture", "seconds", "tokens_per_second")
+
+_PREFIX = "seconds/"  # of SECONDS in the stream
 
 Row = dict[str, float]
 
@@ -48,12 +51,7 @@ class StepLog(TrainerCallback):
     ):
         """total: steps of the whole run; completions: of one step; seconds: of the parts of the last step."""
         self._stream, self._seconds, self._capture, self._completions = begun, seconds, capture, completions
-        self.rows: list[Row] = []
-        self.seconds: list[Row] = []
-        for line in begun.rows:
-            self.rows.append({name: line[name] for name in COLUMNS if name in line})
-            self.seconds.append({name.removeprefix("seconds/"): line[name] for name in line if name in _streamed()})
-            self.seconds[-1] = {"step": line["step"], **self.seconds[-1]}
+        self.rows, self.seconds = tables(begun.rows)
         self._bar = tqdm(total=total, initial=len(self.rows), desc="RLVR", unit="step", mininterval=2.0)
         self._start = time.perf_counter()
         self._warned = False
@@ -77,7 +75,7 @@ class StepLog(TrainerCallback):
         spent = {**parts, "seconds": whole, "tokens_per_second": tokens / whole}
         self.rows.append(row)
         self.seconds.append({"step": state.global_step, **spent})
-        self._stream.append({**row, **{f"seconds/{name}": value for name, value in spent.items()}})
+        self._stream.append({**row, **{_PREFIX + name: value for name, value in spent.items()}})
         skill = f"{row['skill']:.2f}" if "skill" in row else "-"
         self._bar.set_postfix(reward=f"{row['reward']:.3f}", skill=skill, refresh=False)
         self._bar.update(1)
@@ -113,8 +111,14 @@ def no_signal(rows: Sequence[Row]) -> str | None:
     )
 
 
-def _streamed() -> set[str]:
-    return {f"seconds/{name}" for name in SECONDS if name != "step"}
+def tables(lines: Sequence[Mapping[str, float]]) -> tuple[list[Row], list[Row]]:
+    """The lines of a step stream as rows of COLUMNS and rows of SECONDS, as far as they have them."""
+    rows = [{name: line[name] for name in COLUMNS if name in line} for line in lines]
+    seconds = [
+        {"step": line["step"], **{name: line[_PREFIX + name] for name in SECONDS if _PREFIX + name in line}}
+        for line in lines
+    ]
+    return rows, seconds
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -13,14 +13,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from relex import step_stream, train_state
 from relex.atomic import read_json, write_json
 from relex.completions import sample_completions, write_completions
-from relex.digest import folder_sha256, json_sha256, weights_sha256
 from relex.disk import check_room_for_training
 from relex.errors import InputError, StageFailed
 from relex.materialize import materialize
 from relex.params import Params
 from relex.problem_set import Problem, load_split
 from relex.prompts import check_end_token, check_lengths
-from relex.step_log import COLUMNS, SECONDS, Row, no_signal, write_table
+from relex.step_log import COLUMNS, METER, SECONDS, Row, no_signal, tables, write_table
 from relex.timing import timed
 from relex.train_launch import is_launched, launch
 from relex.train_params import Train
@@ -36,9 +35,6 @@ from relex.workspace import (
     TRAJECTORY,
 )
 
-# Keys of the section that do not change a single weight of a captured step.
-_NOT_IDENTITY = frozenset({"budget", "completions", "state_every", "stop_when", "accelerate"})
-
 
 def run(params: Params) -> None:
     """Train, write trajectory/, completions.parquet, metrics/train.json, metrics/train_steps.csv and timings.
@@ -50,7 +46,7 @@ def run(params: Params) -> None:
     if is_launched():
         from relex.train_process import train_process
 
-        train_process(params, trained_on, identity(params))
+        train_process(params, trained_on)
         return
     check(params, [*trained_on, *held_out])
     check_room_for_training(params)
@@ -59,7 +55,7 @@ def run(params: Params) -> None:
         if params.train.accelerate is None:
             from relex.train_process import train_process
 
-            train_process(params, trained_on, identity(params))
+            train_process(params, trained_on)
         else:
             launch(Path(params.train.accelerate))
         observed = Trajectory(TRAJECTORY).steps
@@ -70,22 +66,21 @@ def run(params: Params) -> None:
             )
         _, lines = step_stream.read()
         result = read_json(train_state.RESULT)
-        rows = [{name: line[name] for name in COLUMNS if name in line} for line in lines]
-        seconds = [{"step": line["step"], **_seconds(line)} for line in lines]
+        rows, seconds = tables(lines)
         timing |= {
-            "seconds": 0.0,  # of all starts together; filled in at the end
             "spent_seconds": round(result["seconds"], 3),
             "gpu_hours": round(result["seconds"] * result["processes"] / 3600, 5) if torch.cuda.is_available() else 0.0,
             "processes": result["processes"],
-            "steps": [row["seconds"] for row in seconds],
+            "steps": [round(row["seconds"], 4) for row in seconds],
         }
         keep_completions(params, held_out, observed[-1])
         write_table(TRAIN_STEPS, COLUMNS, rows)
-        write_table(TRAIN_SECONDS, SECONDS, seconds)
+        write_table(TRAIN_SECONDS, SECONDS, [{name: round(value, 4) for name, value in row.items()} for row in seconds])
         metrics = {**summarise(rows, params.train), "observed_last": observed[-1], "ended": result["ended"]}
         if warning := no_signal(rows):
             metrics["warning"] = warning
         write_json(TRAIN_METRICS, metrics)
+        # Of all starts together.
         timing["seconds"] = round(result["before"] + time.perf_counter() - begun, 3)
         if result["ended"] != "time":  # a run that only ran out of time can be given more
             train_state.remove()
@@ -117,21 +112,6 @@ def check(params: Params, problems: list[Problem]) -> None:
         check_lengths(tokenizer, problems, length, limit, chat=params.problems.chat, system=params.problems.system)
 
 
-def identity(params: Params) -> dict[str, Any]:
-    """What made a trajectory: the same identity is the same run. A budget is not part of it, so that a run that ended
-    early goes on, unless the learning rate's schedule ends with it."""
-    train = params.train.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
-    if params.train.lr_scheduler_type != "constant_with_warmup":
-        train["budget"] = {"steps": params.train.budget.steps}
-    train["chat"], train["system"] = params.problems.chat, params.problems.system
-    return {
-        "base_weights_sha256": weights_sha256(BASE),
-        "problems_sha256": folder_sha256(PROBLEMS),
-        "train": train,
-        "train_sha256": json_sha256(train),
-    }
-
-
 def keep_completions(params: Params, held_out: list[Problem], step: int) -> None:
     """completions.parquet, sampled from the last observed checkpoint as the trajectory holds it."""
     train, last = params.train, STATE / "last_observed"
@@ -153,10 +133,6 @@ def keep_completions(params: Params, held_out: list[Problem], step: int) -> None
     shutil.rmtree(last)
 
 
-def _seconds(line: Row) -> Row:
-    return {name: round(line[f"seconds/{name}"], 4) for name in SECONDS if f"seconds/{name}" in line}
-
-
 def summarise(rows: list[Row], train: Train) -> dict[str, Any]:
     """The run in a few numbers; rewards are means over the first and last tenth of the steps."""
     tenth = max(1, len(rows) // 10)
@@ -175,5 +151,5 @@ def summarise(rows: list[Row], train: Train) -> dict[str, Any]:
         "share_truncated": mean(rows, "share_truncated"),
         "reward_timeouts": sum(row.get("reward_timeouts", 0.0) for row in rows),
         "grad_norm": mean(rows, "grad_norm"),
-        **{name: round(rows[-1][name], 6) for name in ("explained_share", "r_squared", "skill") if name in rows[-1]},
+        **{name: round(rows[-1][name], 6) for name in METER if name in rows[-1]},
     }

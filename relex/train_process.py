@@ -38,13 +38,13 @@ from relex.weight_deltas import FullWeights, LoraWeights, ShardedWeights, Source
 from relex.workspace import BASE, TRAJECTORY
 
 
-def train_process(params: Params, problems: list[Problem], identity: dict[str, Any]) -> None:
+def train_process(params: Params, problems: list[Problem]) -> None:
     """Train on `problems` until the budget or the observation ends; writes trajectory/, the stream of steps and
-    train_state.RESULT. identity: what made the trajectory.
+    train_state.RESULT.
 
     StageFailed when the run diverges or memory runs out; the window up to there stays in trajectory/.
     """
-    clock_start = Clock()
+    clock = Clock()
     train = params.train
     process = PartialState(cpu=not torch.cuda.is_available())
     disable_progress_bar()  # of files: a bar of our own shows the steps
@@ -53,17 +53,18 @@ def train_process(params: Params, problems: list[Problem], identity: dict[str, A
         threadpool_limits(train.threads)  # NumPy's, whose idle threads spin beside so small a model
     trainer = make_trainer(params, problems, process.num_processes)
     source = weights_of(trainer, train)
-    of = train_state.stamp({**identity, "processes": process.num_processes})
-    writer = None
-    if process.is_main_process:
+    writer, of = None, ""
+    if process.is_main_process:  # it alone reads the whole base for its hash
+        identity = train_state.identity(params)
+        of = train_state.stamp(identity, process.num_processes)
         writer = TrajectoryWriter(TRAJECTORY, base=BASE, codec=train.codec, identity=identity, only=source.names)
         state = train_state.newest(of, writer.steps, train.window.steps)
         writer.truncate(state.step if state else 0)
     process.wait_for_everyone()
     if not process.is_main_process:
-        state = train_state.current(of)
+        state = train_state.current()
     try:
-        _train(trainer, train, source, state, writer, of, clock_start)
+        _train(trainer, train, source, state, writer, of, clock)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(error) from error
     except RuntimeError as error:

@@ -18,29 +18,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from relex import atomic
-from relex.digest import json_sha256
+from relex.digest import folder_sha256, json_sha256, weights_sha256
 from relex.errors import InputError
-from relex.workspace import STATE
+from relex.params import Params
+from relex.workspace import BASE, PROBLEMS, STATE
 
 FOLDER = STATE / "train"
 # How the last training ended: its seconds, those of them before its last start, its processes, and what ended it.
 RESULT = STATE / "train_result.json"
 _MARK = "complete.json"
 _SKETCHES = "sketches.safetensors"
-_CODE = (
-    "train_config",
-    "train_process",
-    "trainer",
-    "seeded_sampling",
-    "seeding",
-    "prompts",
-    "sketch",
-    "rewards",
-    "capture",
-    "weight_deltas",
-    "codec",
-    "train_state",
-)
+# Keys of the section that do not change a single weight of a captured step.
+_NOT_IDENTITY = frozenset({"budget", "completions", "state_every", "stop_when", "accelerate"})
 
 
 @dataclass(frozen=True)
@@ -57,11 +46,25 @@ class TrainState:
     sketches: torch.Tensor
 
 
-def stamp(identity: dict[str, Any]) -> str:
+def identity(params: Params) -> dict[str, Any]:
+    """What made a trajectory: the same identity is the same run. A budget is not part of it, so that a run that ended
+    early goes on, unless the learning rate's schedule ends with it."""
+    train = params.train.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
+    if params.train.lr_scheduler_type != "constant_with_warmup":
+        train["budget"] = {"steps": params.train.budget.steps}
+    train["chat"], train["system"] = params.problems.chat, params.problems.system
+    return {
+        "base_weights_sha256": weights_sha256(BASE),
+        "problems_sha256": folder_sha256(PROBLEMS),
+        "train": train,
+        "train_sha256": json_sha256(train),
+    }
+
+
+def stamp(identity: dict[str, Any], processes: int) -> str:
     """What a state belongs to: the run, and the code that runs it. Another version of either starts anew."""
-    here = Path(__file__).parent
-    code = {name: (here / f"{name}.py").read_text(encoding="utf-8") for name in _CODE}
-    return json_sha256({"identity": identity, "code": code, "torch": torch.__version__})
+    code = {module.name: module.read_text(encoding="utf-8") for module in sorted(Path(__file__).parent.glob("*.py"))}
+    return json_sha256({"identity": identity, "processes": processes, "code": code, "torch": torch.__version__})
 
 
 def path(step: int) -> Path:
@@ -94,9 +97,9 @@ def newest(of: str, captured: Sequence[int], window: Sequence[int]) -> TrainStat
     return found
 
 
-def current(of: str) -> TrainState | None:
+def current() -> TrainState | None:
     """The one complete state, where another process has already asked for the newest()."""
-    return next((state for folder in FOLDER.glob("checkpoint-*") if (state := _read(folder, of))), None)
+    return next((state for folder in FOLDER.glob("checkpoint-*") if (state := _read(folder))), None)
 
 
 def remove() -> None:
@@ -104,10 +107,10 @@ def remove() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
-def _read(folder: Path, of: str) -> TrainState | None:
+def _read(folder: Path, of: str | None = None) -> TrainState | None:
     try:
         mark = atomic.read_json(folder / _MARK)
-        if mark["stamp"] != of or folder != path(mark["step"]):
+        if (of is not None and mark["stamp"] != of) or folder != path(mark["step"]):
             return None
         sketches = load_file(folder / _SKETCHES)["sketches"]
     except (InputError, OSError, SafetensorError, KeyError, TypeError):

@@ -3,6 +3,7 @@ not depend on the number of processes, seconds by part of a step, and an end bef
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -63,6 +64,14 @@ class Trainer(GRPOTrainer):
         self.part_seconds.clear()
         return taken
 
+    @contextlib.contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.part_seconds[part] += time.perf_counter() - start
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a training state is not a model to publish."""
 
@@ -97,18 +106,12 @@ class Trainer(GRPOTrainer):
         )
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
+        with self._timed("generation"):
             return super()._generate_single_turn(*args, **kwargs)
-        finally:
-            self.part_seconds["generation"] += time.perf_counter() - start
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
+        with self._timed("reward"):
             return super()._calculate_rewards(*args, **kwargs)
-        finally:
-            self.part_seconds["reward"] += time.perf_counter() - start
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)

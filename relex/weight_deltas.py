@@ -16,12 +16,14 @@ Deltas = dict[str, torch.Tensor]  # name in the base checkpoint -> float32, the 
 
 
 class Source(Protocol):
-    """Where the deltas of a run come from. `names`: the tensors that training can move."""
+    """Where the deltas of a run come from. `names`: the tensors that training can move. `collective`: every process
+    must ask for the deltas together, and only the main one gets them; else each process can by itself."""
 
     names: tuple[str, ...]
+    collective: bool
 
     def deltas(self) -> Deltas:
-        """The deltas now. Every process must call it together; only the main one gets them, the others {}."""
+        """The deltas now."""
         ...
 
 
@@ -29,6 +31,8 @@ class FullWeights:
     """Every parameter. theta_0 is kept in float32 on the device of the weights, so that taking a difference is quick
     and never passes through a narrower type: at lr 1e-6 a bfloat16 weight would hold mostly rounding noise. Tied
     parameters appear once, under their first name."""
+
+    collective = False
 
     def __init__(self, model: torch.nn.Module):
         self._model = model
@@ -46,7 +50,8 @@ class LoraWeights:
     the forecast must see; and it is a checkpoint like any other afterwards.
     """
 
-    _PREFIX, _INNER = "base_model.model.", ".base_layer"
+    collective = False
+    _PREFIX = "base_model.model."
 
     def __init__(self, model: torch.nn.Module):
         from peft.tuners.lora import LoraLayer
@@ -68,6 +73,8 @@ class LoraWeights:
 class ShardedWeights:
     """Parameters that FSDP or DeepSpeed ZeRO-3 spreads over processes, gathered to the main one; theta_0 is read from
     the base's files, tensor by tensor."""
+
+    collective = True
 
     def __init__(self, model: Callable[[], Any], accelerator: Accelerator, base: Path):
         """model: asked at every step for the model as the trainer wrapped it. base: theta_0's checkpoint folder."""
