@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from relex import kernels
-from relex.stream import Block, Opened, Singles
+from relex.stream import Block, Opened, Partial, Singles
 from relex.subspace import Array
 
 _STORED = {
@@ -44,7 +44,9 @@ class Accelerator:
             pinned = self._device.type == "cuda"
             self._local.staging = torch.empty(needed, dtype=torch.uint8, pin_memory=pinned)
         staging = self._local.staging[:needed].view(rows.count, -1)
-        kept = None if opened.kept is None else opened.kept[:, start * item : stop * item]
+        kept = None
+        if opened.kept is not None:
+            kept = opened.kept[rows.count * item * start : rows.count * item * stop].reshape(rows.count, -1)
         host = staging.numpy()
         for row in range(rows.count):
             if kept is not None and opened.filled:
@@ -74,13 +76,13 @@ class Accelerator:
                 opened.check(row)
             left, position = left[done:], position + done
 
-    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Array:
+    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
         """See stream.Arithmetic."""
         moved = self._deltas(opened, block)[0].double()
         moved -= torch.from_numpy(lead).to(self._device)[:, None] * moved[-1].clone()
         found = np.zeros((len(lead), len(lead)))
         found[first:] = (moved[first:] @ moved.T).cpu().numpy()
-        return found
+        return Partial(found, None)
 
     def sums(self, opened: Opened, block: Block, weights: Array, *, onto_base: bool) -> Singles:
         """See stream.Arithmetic."""

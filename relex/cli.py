@@ -7,6 +7,7 @@ Stage commands take no arguments: everything comes from params.yaml. Imports are
 from __future__ import annotations
 
 import enum
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -169,6 +170,8 @@ def extrapolate(
     Without flags it is the stage; with --trajectory, --base, --target and --out it works on any trajectory.
     """
     from relex import extrapolate
+
+    gc.freeze()  # what the imports made stays: collections need not look at it again and again
 
     if trajectory is None and base is None and not target and out is None:
         extrapolate.run(_params())

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from relex.checkpoint_writer import CheckpointWriter
-from relex.stream import Singles, Stream
+from relex.pipeline import Pipeline, Work
+from relex.rounding import Rounding
+from relex.stream import Singles, Stream, weighted_steps
 from relex.subspace import Array
 
 WeightsOf = Callable[[str, Array], Array]  # (tensor name, its G [T, T]) -> w [K, T]
@@ -33,25 +34,42 @@ def write_sums(
     window = stream.window
     total = len(window.steps)
     heads = {embedding: head for head, embedding in window.twins.items()}
-    found = {}
-    for name in tqdm(names or window.base.names, desc="extrapolate", unit="tensor", disable=None):
-        if name in window.twins:
-            continue
-        places = [name, heads[name]] if name in heads else [name]
-        if name not in window.names:
-            _copy(stream, writers, places, name)
-            continue
-        if known < total:
-            with stream.opened(name, keep=True) as opened:
-                found[name] = stream.gram(opened, grams.get(name), known)
-                if found[name].any():
-                    stream.sums(opened, weights_of(name, found[name]), _emitter(stream, writers, places, name))
-        else:
+    found = dict[str, Array]()
+
+    def work(name: str, places: Sequence[str]) -> Work:
+        if known == total:
             found[name] = grams[name]
             if found[name].any():
-                stream.sums_of(name, weights_of(name, found[name]), _emitter(stream, writers, places, name))
+                used, weights = weighted_steps(weights_of(name, found[name]))
+                with stream.opened(name, which=used) as opened:
+                    done = stream.begin_sums(opened, weights, _emitter(stream, writers, places, name))
+                    yield
+                    done()
+        else:
+            with stream.opened(name, keep=True) as opened:
+                gram = stream.begin_gram(opened, grams.get(name), known)
+                yield
+                found[name] = gram()
+                if found[name].any():
+                    done = stream.begin_sums(
+                        opened, weights_of(name, found[name]), _emitter(stream, writers, places, name)
+                    )
+                    yield
+                    done()
         if not found[name].any():
             _copy(stream, writers, places, name)
+
+    with Pipeline(stream.ahead) as pipeline:
+        for name in tqdm(names or window.base.names, desc="extrapolate", unit="tensor", disable=None):
+            if name in window.twins:
+                continue
+            places = [name, heads[name]] if name in heads else [name]
+            if name not in window.names:
+                _copy(stream, writers, places, name)
+                continue
+            while pipeline.flying and not stream.has_room(name):
+                pipeline.advance()
+            pipeline.start(work(name, places))
     return found
 
 
@@ -73,12 +91,13 @@ def _emitter(
     stream: Stream, writers: Sequence[CheckpointWriter], places: Sequence[str], name: str
 ) -> Callable[[int, Singles], None]:
     dtype = stream.window.base.specs[name].torch_dtype
+    rounding = Rounding(dtype)
 
     def emit(start: int, values: Singles) -> None:
         for writer, row in zip(writers, values, strict=True):
-            rounded = torch.from_numpy(row).to(dtype)
+            rounded = rounding(row)
             for place in places:
-                writer.write(place, rounded, start)
+                writer.write_raw(place, rounded, start * dtype.itemsize)
 
     return emit
 

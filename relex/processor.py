@@ -1,4 +1,4 @@
-"""Arithmetic of a stream on the processor, by the compiled loops of kernels.py."""
+"""Arithmetic of a stream on the processor, by compiled loops: kernels_gram.py and kernels_sum.py."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relex import kernels
-from relex.stream import Block, Opened, Singles
+from relex import kernels, kernels_bfloat16, kernels_gram, kernels_sum
+from relex.stream import Block, Opened, Partial, Singles
 from relex.subspace import Array
 
 _EXACT_BELOW = 1 << 17  # elements under which Gram products are taken in float64: small tensors average less
-_READ = 2560 << 10  # bytes of rows read before they are used: fewer calls, and still in a cache then
+_READ = 3 << 20  # bytes of rows read before they are used: fewer calls, and still in a cache then
 
 
 class Processor:
     """stream.Arithmetic by kernels.py. Buffers are kept per thread."""
 
-    widest = 1 << 17
+    widest = 1 << 18
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     def bytes_needed(self, steps: int, columns: int, targets: int) -> int:
-        """Rows as read, scratch of both types, the sums in float32 and in the base's dtype."""
+        """Rows as read, theta_0, rows decoded and their differences, strips, and the sums in float32 and rounded."""
+        padded = steps + kernels.TILE
         read = max(_READ, steps * 4 * kernels.CHUNK)
-        return read + (steps + kernels.TILE) * (kernels.CHUNK + 16) * 12 + columns * targets * 8
+        decoded = padded * (kernels.CHUNK + kernels_bfloat16.LINE) * (8 + 4 + 2)
+        strips = kernels.CHUNK * 8 * (kernels.TILE + targets)
+        return read + 4 * columns + decoded + strips + columns * targets * 8
 
     def _buffer(self, key: tuple[object, ...], make: Callable[[], NDArray]) -> NDArray:
         """This thread's buffer of that kind; the sums of one shape are kept, another shape replaces them."""
@@ -41,48 +44,66 @@ class Processor:
         return self._buffer((np.dtype(dtype).name, rows), lambda: kernels.scratch_for(rows, dtype))
 
     def _arguments(self, opened: Opened, block: Block) -> tuple[Any, ...]:
-        """handles .. kind, scales for a kernel, then block, group, kept, filled, raw, base_raw."""
-        rows = opened.rows
-        group = max(_READ // (rows.count * rows.item * kernels.CHUNK), 1) * kernels.CHUNK
+        """start, stop, group, kept, filled, raw, base_raw for a kernel."""
+        rows, width = opened.rows, block[1] - block[0]
+        most = max(_READ // (rows.count * rows.item * kernels.CHUNK), 1) * kernels.CHUNK
+        most = min(most, self.widest)
+        groups = max(-(-width // most), 1)
+        group = -(-width // (groups * kernels.CHUNK)) * kernels.CHUNK  # the groups of a block are alike
         if opened.kept is None:
-            size = rows.count * group * rows.item
-            raw = self._buffer(("raw", size), lambda: kernels.aligned(size)).reshape(rows.count, -1)
+            size = rows.count * most * rows.item
+            raw = self._buffer(("raw", size), lambda: kernels.aligned(size))
         else:
             raw = opened.kept
-        base_raw = self._buffer(("base", group), lambda: kernels.aligned(group * 4))
+        base_raw = self._buffer(("base", most), lambda: kernels.aligned(most * 4))
         return (*block, group, opened.kept is not None, opened.filled, raw, base_raw)
 
-    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Array:
+    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
         """See stream.Arithmetic."""
         rows = opened.rows
         dtype = np.float64 if rows.numel < _EXACT_BELOW else np.float32
         scratch = self._scratch(rows.count, dtype)
         gram = np.zeros((len(scratch), len(scratch)))
-        failed = kernels.gram_block(
-            opened.handles,
-            opened.positions,
-            rows.kind,
-            rows.scales_of(*block),
-            rows.base_kind if rows.subtract else kernels.KIND_ZERO,
-            *self._arguments(opened, block),
-            first,
-            lead.astype(dtype),
-            scratch,
-            dtype(0),
-            gram,
+        files = (opened.handles, opened.positions)
+        scales, arguments = rows.scales_of(*block), self._arguments(opened, block)
+        by_differences = (
+            kernels_bfloat16.AVAILABLE
+            and dtype == np.float32
+            and first == 0
+            and rows.subtract
+            and rows.kind == rows.base_kind == kernels.KIND_BFLOAT16
+        )
+        if by_differences:
+            steps_gram = np.zeros_like(gram)
+            failed = kernels_gram.difference_gram_block(
+                *files,
+                scales,
+                *arguments,
+                lead.astype(dtype),
+                scratch,
+                self._scratch(rows.count, np.uint16),
+                self._buffer(("inexact",), lambda: np.empty(kernels.CHUNK, np.uint32)),
+                self._buffer(("tile",), lambda: np.empty(kernels.TILE**2, np.float32)),
+                gram,
+                steps_gram,
+            )
+            opened.check(failed)
+            return Partial(gram[: rows.count, : rows.count], steps_gram[: rows.count, : rows.count])
+        base_kind = rows.base_kind if rows.subtract else kernels.KIND_ZERO
+        failed = kernels_gram.gram_block(
+            *files, rows.kind, scales, base_kind, *arguments, first, lead.astype(dtype), scratch, dtype(0), gram
         )
         opened.check(failed)
-        return gram[: rows.count, : rows.count]
+        return Partial(gram[: rows.count, : rows.count], None)
 
     def sums(self, opened: Opened, block: Block, weights: Array, *, onto_base: bool) -> Singles:
         """See stream.Arithmetic."""
-        rows, width = opened.rows, block[1] - block[0]
-        scratch = self._scratch(rows.count, np.float32)
-        padded = np.zeros((len(weights), len(scratch)))
+        rows, width, count = opened.rows, block[1] - block[0], len(weights)
+        padded = np.zeros((count, -(-rows.count // kernels.TILE) * kernels.TILE))
         padded[:, : rows.count] = weights
-        out = self._buffer(("sums", len(weights)), lambda: np.empty(len(weights) * self.widest, np.float32))
-        shaped = out[: len(weights) * width].reshape(len(weights), width)
-        failed = kernels.sum_block(
+        out = self._buffer(("sums", count), lambda: np.empty(count * self.widest, np.float32))
+        shaped = out[: count * width].reshape(count, width)
+        failed = kernels_sum.sum_block(
             opened.handles,
             opened.positions,
             rows.kind,
@@ -92,7 +113,8 @@ class Processor:
             rows.subtract,
             onto_base,
             padded,
-            scratch,
+            self._buffer(("four",), lambda: np.zeros((kernels.TILE, kernels.CHUNK), np.float32)),
+            self._buffer(("totals", count), lambda: np.empty((count, kernels.CHUNK))),
             shaped,
         )
         opened.check(failed)

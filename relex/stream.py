@@ -2,7 +2,8 @@
 
 A block's boundaries depend on the tensor alone. So the same sums are formed in the same order whatever the budget,
 the number of threads or the grouping of tensors, and the output bytes are the same. A tensor whose rows fit into the
-budget is read once: they are kept after the Gram matrix for the sums. A larger one is read again.
+budget is read once: they are kept after the Gram matrix for the sums. A larger one is read again. Several tensors may
+be open at a time, so that the threads work on one while another waits (pipeline.py).
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from relex import kernels
+from relex import kernels, page_cache
 from relex.errors import CorruptArtifact, InputError
 from relex.gram_cache import symmetric
+from relex.kept import Kept
 from relex.subspace import Array
 from relex.window import Rows, Window
 
 _LOOK = 1 << 16  # columns decoded at once where values themselves are looked at
-_BLOCKS = 8  # at least, for any tensor that is not small: work that divides evenly among threads
+_BLOCKS = 4  # at least, for any tensor that is not small
 
 Singles = NDArray[np.float32]
 Block = tuple[int, int]  # columns [start, stop)
@@ -34,12 +38,16 @@ Emit = Callable[[int, Singles], None]  # (first column, values [K, columns])
 
 @dataclass
 class Opened:
-    """The rows of one tensor with open files. kept [T, d * item] uint8, or None: where the rows are kept once read."""
+    """The rows of one tensor with open files. kept [T * d * item] uint8, or None: where the rows are kept once read.
+
+    A block of columns [start, stop) is kept at T * item * start, in the arithmetic's own order.
+    """
 
     rows: Rows
     handles: NDArray[np.int32]
     kept: NDArray[np.uint8] | None = None
     filled: bool = False
+    running: list[Future[Any]] = field(default_factory=list)
 
     @cached_property
     def positions(self) -> NDArray[np.int64]:
@@ -56,6 +64,16 @@ class Opened:
             raise CorruptArtifact("the file ends early", where=f"{self.rows.paths[failed]}: {self.rows.name}")
 
 
+class Partial(NamedTuple):
+    """What a block adds to G, as lower triangles [T, T] float64: of X X^T, and of E E^T or None for nothing.
+
+    X as in kernels_gram.gram_block; E: the differences between neighbouring checkpoints, the first one's from theta_0.
+    """
+
+    residuals: Array
+    differences: Array | None
+
+
 class Arithmetic(Protocol):
     """Where the arithmetic runs: processor.py, or accelerator.py. Called from several threads."""
 
@@ -65,8 +83,8 @@ class Arithmetic(Protocol):
         """Buffers of one thread, for blocks of `columns`."""
         ...
 
-    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Array:
-        """Lower triangle of X X^T [T, T] float64 for one block, from row `first`; X as in kernels.gram_block."""
+    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
+        """A block's part of G, from row `first`; lead [T] as in kernels_gram.gram_block."""
         ...
 
     def sums(self, opened: Opened, block: Block, weights: Array, *, onto_base: bool) -> Singles:
@@ -97,84 +115,155 @@ class Stream:
             raise InputError("too little memory for one block", where="--memory", expected=f">= {each}", found=budget)
         wanted = threads or len(os.sched_getaffinity(0))
         self.threads = max(1, min(wanted, budget // each))
-        self._room = budget - self.threads * each
-        self._kept = np.empty(0, np.uint8)
+        # Every tensor in work has something to do for _BLOCKS threads; one more waits behind it.
+        self.ahead = max(1, self.threads // _BLOCKS)
+        self._kept = Kept(budget - self.threads * each)
+        self._files: dict[Path, tuple[int, int]] = {}  # handle, and how many tensors that are open use it
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="relex-stream")
+
+    def has_room(self, name: str) -> bool:
+        """Whether opened(keep=True) has room now for a tensor's rows; True also where they would never fit."""
+        return self._kept.has_room(_bytes_of(self.window.rows(name)))
 
     @contextlib.contextmanager
     def opened(self, name: str, *, keep: bool = False, which: Sequence[int] | None = None) -> Iterator[Opened]:
-        """One tensor's rows (all, or those of some places in the window) for gram() and sums(); `keep` them in memory
-        between the two if they fit."""
+        """One tensor's rows (all, or those of some places in the window) for gram() and sums(). Leaving it waits for
+        what still runs.
+
+        `keep` them in memory between the two if they fit, and if they must come from storage: reading again what the
+        page cache holds costs less than keeping it, by a tenth of the whole.
+        """
         rows = self.window.rows(name, which)
         with contextlib.ExitStack() as stack:
-            handles = []
-            for path in rows.paths:
-                try:
-                    handles.append(os.open(path, os.O_RDONLY))
-                except OSError as error:
-                    raise InputError("the file cannot be read", where=path, found=error.strerror) from None
-                stack.callback(os.close, handles[-1])
-            found = Opened(rows, np.array(handles, np.int32))
-            needed = rows.count * rows.numel * rows.item
-            if keep and needed <= self._room:
-                if len(self._kept) < needed:
-                    self._kept = np.empty(0, np.uint8)  # let go of the old one first: the budget holds one
-                    self._kept = kernels.aligned(needed)
-                found.kept = self._kept[:needed].reshape(rows.count, -1)
+            found = Opened(rows, np.array([self._open(path, stack) for path in rows.paths], np.int32))
+            if keep and not _cached(found):
+                found.kept = self._kept.take(_bytes_of(rows))
+                if found.kept is not None:
+                    stack.callback(self._kept.give, found.kept)
+            stack.callback(_stop, found.running)
             yield found
+
+    def _open(self, path: Path, stack: contextlib.ExitStack) -> int:
+        """A handle of a file, shared by the tensors that are open and closed with the last of them."""
+        handle, users = self._files.get(path, (-1, 0))
+        if not users:
+            try:
+                handle = os.open(path, os.O_RDONLY)
+            except OSError as error:
+                raise InputError("the file cannot be read", where=path, found=error.strerror) from None
+        self._files[path] = (handle, users + 1)
+        stack.callback(self._close, path)
+        return handle
+
+    def _close(self, path: Path) -> None:
+        handle, users = self._files[path]
+        self._files[path] = (handle, users - 1)
+        if users == 1:
+            os.close(handle)
 
     def gram(self, opened: Opened, known: Array | None = None, first: int = 0) -> Array:
         """G [T, T] float64; its first `first` rows are taken from `known`, the others computed.
 
         InputError when a delta holds NaN or Inf, naming the file, the tensor and how many.
         """
+        return self.begin_gram(opened, known, first)()
+
+    def begin_gram(self, opened: Opened, known: Array | None = None, first: int = 0) -> Callable[[], Array]:
+        """Leave gram() to the threads; the function returned waits for it."""
         count = opened.rows.count
         low = first - first % kernels.TILE
         time = np.asarray(self.window.steps, np.float64)
-        lead = time / time[-1]  # the straight path to the last checkpoint; see kernels.gram_block
+        lead = time / time[-1]  # the straight path to the last checkpoint; see kernels_gram.gram_block
         lead[-1] = 0.0
         blocks = blocks_of(opened.rows.numel, self.arithmetic.widest)
-        total = np.zeros((count, count))
-        for part in self._pool.map(lambda block: self.arithmetic.gram(opened, block, low, lead), blocks):
-            total += part
-        opened.filled = opened.kept is not None
-        if not np.isfinite(total).all():
-            raise bad_values(opened)
-        mix = np.eye(count)
-        mix[:, -1] += lead
-        whole = mix @ symmetric(total) @ mix.T
-        if known is not None:
-            whole[:first, :first] = known[:first, :first]
-        return (whole + whole.T) / 2
+        parts = [self._pool.submit(self.arithmetic.gram, opened, block, low, lead) for block in blocks]
+        opened.running += parts
+
+        def finish() -> Array:
+            residuals, differences = np.zeros((count, count)), np.zeros((count, count))
+            for part in parts:
+                found = part.result()
+                residuals += found.residuals
+                if found.differences is not None:
+                    differences += found.differences
+            opened.filled = opened.kept is not None
+            if not (np.isfinite(residuals).all() and np.isfinite(differences).all()):
+                raise bad_values(opened)
+            mix = np.eye(count)
+            mix[:, -1] += lead
+            sums = np.tri(count)
+            whole = mix @ symmetric(residuals) @ mix.T + sums @ symmetric(differences) @ sums.T
+            if known is not None:
+                whole[:first, :first] = known[:first, :first]
+            return (whole + whole.T) / 2
+
+        return finish
 
     def sums(self, opened: Opened, weights: Array, emit: Emit, *, onto_base: bool = True) -> None:
         """theta_0 + sum_i w_i delta_i (or the sum alone) for every row of weights [K, T] float64; emit receives
         float32 blocks, on any thread."""
+        self.begin_sums(opened, weights, emit, onto_base=onto_base)()
+
+    def begin_sums(self, opened: Opened, weights: Array, emit: Emit, *, onto_base: bool = True) -> Callable[[], None]:
+        """Leave sums() to the threads; the function returned waits for it."""
 
         def one(block: Block) -> None:
             emit(block[0], self.arithmetic.sums(opened, block, weights, onto_base=onto_base))
 
-        for _ in self._pool.map(one, blocks_of(opened.rows.numel, self.arithmetic.widest)):
-            pass
+        blocks = blocks_of(opened.rows.numel, self.arithmetic.widest)
+        parts = [self._pool.submit(one, block) for block in blocks]
+        opened.running += parts
+
+        def finish() -> None:
+            for part in parts:
+                part.result()
+
+        return finish
 
     def sums_of(self, name: str, weights: Array, emit: Emit, *, onto_base: bool = True) -> None:
         """sums() of a tensor that is not open; steps that no row gives a weight are not read."""
-        used = np.flatnonzero(weights.any(axis=0)).tolist() or [0]
+        used, weights = weighted_steps(weights)
         with self.opened(name, which=used) as opened:
-            self.sums(opened, np.ascontiguousarray(weights[:, used]), emit, onto_base=onto_base)
+            self.sums(opened, weights, emit, onto_base=onto_base)
 
     def __enter__(self) -> Stream:
+        # The threads of BLAS wait for their next matrix in a loop, on the cores that these threads need.
+        self._blas = threadpool_limits(1, user_api="blas")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._blas.restore_original_limits()
+
+
+def weighted_steps(weights: Array) -> tuple[list[int], Array]:
+    """The steps that any row of the weights [K, T] needs (one at least), and those columns of the weights."""
+    used = np.flatnonzero(weights.any(axis=0)).tolist() or [0]
+    return used, np.ascontiguousarray(weights[:, used])
+
+
+def _stop(running: Sequence[Future[Any]]) -> None:
+    """Wait for what runs; what has not begun never will."""
+    for part in running:
+        part.cancel()
+    wait(running)
+
+
+def _cached(opened: Opened) -> bool:
+    """Whether the page cache seems to hold the rows, by a look at the first and the last."""
+    length = opened.rows.numel * opened.rows.item
+    return all(page_cache.holds(int(opened.handles[at]), opened.rows.starts[at], length) for at in (0, -2))
+
+
+def _bytes_of(rows: Rows) -> int:
+    return rows.count * rows.numel * rows.item
 
 
 def deltas(opened: Opened, block: Block) -> Singles:
     """The deltas [T, columns] float32 of one block themselves."""
     rows, (start, stop) = opened.rows, block
     out = np.empty((rows.count, stop - start), np.float32)
-    raw = np.empty((rows.count, (stop - start) * rows.item), np.uint8)
+    raw = np.empty(rows.count * (stop - start) * rows.item, np.uint8)
     base_kind = rows.base_kind if rows.subtract else kernels.KIND_ZERO
     base_raw = np.empty((stop - start) * 4, np.uint8)
     scales = rows.scales_of(start, stop)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from relex import kernels
+from relex import kernels, page_cache
 from relex.accelerator import Accelerator
 from relex.errors import CorruptArtifact, InputError
 from relex.importing import import_checkpoints
@@ -76,9 +76,17 @@ def reference(window: Window, name: str) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
+def from_storage(monkeypatch):
+    """As if the page cache held nothing, so that rows are kept between the passes."""
+    monkeypatch.setattr(page_cache, "holds", lambda *_: False)
+
+
+@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("make", ARITHMETICS)
-def test_gram_and_sums_equal_float64(windows, kind, make):
+def test_gram_and_sums_equal_float64(windows, kind, make, kept, monkeypatch):
+    if kept:
+        from_storage(monkeypatch)
     trajectory, base = windows[kind]
     factors = np.random.default_rng(0).normal(size=(3, len(STEPS)))
     with Window(Trajectory(trajectory), base) as window, Stream(window, LARGE, make(), targets=3) as stream:
@@ -88,9 +96,10 @@ def test_gram_and_sums_equal_float64(windows, kind, make):
             got = np.empty((3, wanted.shape[1]), np.float32)
 
             def keep(start, values, got=got):
-                got[:, start : start + values.shape[1]] = values
+                got[: len(values), start : start + values.shape[1]] = values
 
-            with stream.opened(name, keep=True) as opened:
+            with stream.opened(name, keep=kept) as opened:
+                assert (opened.kept is not None) == kept
                 gram = stream.gram(opened)
                 stream.sums(opened, factors, keep)
                 np.testing.assert_array_equal(deltas(opened, (0, wanted.shape[1])), wanted.astype(np.float32))
@@ -99,10 +108,14 @@ def test_gram_and_sums_equal_float64(windows, kind, make):
             np.testing.assert_allclose(got, origin + factors @ wanted, rtol=1e-6, atol=1e-9)
             stream.sums_of(name, factors, keep, onto_base=False)
             np.testing.assert_allclose(got, factors @ wanted, rtol=1e-6, atol=1e-12)
+            got = got[:1]  # one sum alone takes another way
+            stream.sums_of(name, factors[:1], keep)
+            np.testing.assert_allclose(got, origin + factors[:1] @ wanted, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["full bfloat16", "deltas int8"])
-def test_budget_and_threads_do_not_change_a_bit(windows, kind):
+def test_budget_and_threads_do_not_change_a_bit(windows, kind, monkeypatch):
+    from_storage(monkeypatch)
     trajectory, base = windows[kind]
     found = []
     with Window(Trajectory(trajectory), base) as window:
@@ -140,6 +153,39 @@ def test_a_large_tensor_in_float32_products_keeps_small_singular_values(tmp_path
         mine, exact = modes[:, ::-1][:, :rank], left[:, :rank]
         h = np.linspace(-1, 2, len(steps))
         found, right = (mine @ (mine.T @ h)) @ wanted, (exact @ (exact.T @ h)) @ wanted
+        assert np.linalg.norm(found - right) / np.linalg.norm(right) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise"), [(1e-4, 5e-4), (1e-4, 1.2e-3), (3.0, 1.0)], ids=["few", "an eighth", "most"]
+)
+@pytest.mark.parametrize("count", [2, 9, 12])
+def test_large_bfloat16_checkpoints_are_as_exact_as_float64(tmp_path, rate, noise, count):
+    # 12,347 x 16 values: above the size of float64 products, and no multiple of a cache line. The further the
+    # checkpoints move, the more columns have a difference that is no bfloat16 number.
+    torch.manual_seed(0)
+    model = tiny_llama(vocab_size=12_347)
+    base = save(model, tmp_path / "base", dtype=torch.bfloat16)
+    steps = list(range(1, count + 1))
+    source = write_checkpoints(
+        tmp_path / "full", model, steps, line_with_noise(rate=rate, noise=noise), dtype=torch.bfloat16
+    )
+    import_checkpoints(source, base, tmp_path / "window")
+    name = "model.embed_tokens.weight"
+    h = np.linspace(-1, 2, count)[None]
+    with (
+        Window(Trajectory(tmp_path / "window"), base) as window,
+        Stream(window, LARGE, Processor(), targets=1) as stream,
+    ):
+        wanted = reference(window, name)
+        with stream.opened(name) as opened:
+            gram = stream.gram(opened)
+    left, sizes, _ = np.linalg.svd(wanted, full_matrices=False)
+    energies, modes = np.linalg.eigh(gram)
+    np.testing.assert_allclose(np.sqrt(energies[::-1]), sizes, rtol=1e-5)
+    for rank in range(1, count + 1):
+        mine, exact = modes[:, ::-1][:, :rank], left[:, :rank]
+        found, right = (h @ mine @ mine.T) @ wanted, (h @ exact @ exact.T) @ wanted
         assert np.linalg.norm(found - right) / np.linalg.norm(right) < 1e-5
 
 
