@@ -5,27 +5,39 @@
 The work: a 134 M-parameter Llama-shaped model, 40 full bfloat16 checkpoints imported by reference, one target; then
 the same window as our own float16 deltas. Every call of extrapolate() stands beside two sequential reads of the same
 files on one thread, before and after it: `in pieces` into one buffer of 1 MiB, whose bytes never leave the core's cache
-(the fastest read there is), and `into memory`, every file whole into one buffer that is used again. The repeat with
-the best ratio is shown. Processor seconds stand beside wall seconds, because other work on the machine stretches two
-threads more than one. Needs 24 GB of disk, and memory to hold the window in the page cache.
+(the fastest read there is), and `into memory`, every file whole into one buffer that is used again. What a program
+pays that reads every file into an array of its own (numpy.fromfile) is printed once. The repeat with the best ratio is
+shown. Processor seconds stand beside wall seconds, because other work on the machine stretches two threads more than
+one. Needs 24 GB of disk, and memory to hold the window in the page cache. Peaks of memory are taken with the files in
+the page cache and, because rows are kept between the two passes only then, with the files on disk alone.
 
 `two threads` says how much faster two threads multiply and add than one: where the two cores are threads of one core
 it is near 1, and the products alone (T (T + 1) / 2 of them a column, 220 GFlop here) then take longer than several
 reads in pieces.
 
-What profiling found (2 cores with AVX-512, 10.7 GB in the page cache; processor seconds):
-- Gram matrix by NumPy's syrk 4.3, by torch.mm in full 5.3; by the tiles of kernels.py 1.15. The libraries pack both
-  operands, which costs as much as the products when T is 40. Tiles of 5 x 5, 6 x 4 and 8 x 3 rows were no better.
+What profiling found (2 cores with AVX-512, 10.7 GB in the page cache; processor seconds unless said otherwise):
+- Gram matrix by NumPy's syrk 4.3, by torch.mm in full 5.3; by the tiles of kernels_gram.py 1.15. The libraries pack
+  both operands, which costs as much as the products when T is 40. Tiles of 5 x 5, 6 x 4 and 8 x 3 rows were no better.
+- The tiles run at the processor's peak for float32. Differences of neighbouring bfloat16 checkpoints are bfloat16
+  numbers but for columns near zero (3.7 % here), and are multiplied at twice that rate: 0.6; their decoding costs half
+  as much too. Setting the other columns aside costs 0.25. First pass 2.3 -> 1.85.
+- One sum decodes on the way to float64 (no scratch): second pass 1.3 -> 1.1. Several sums share what is decoded once,
+  2048 columns at a time: with 512 the calls alone cost 0.5.
+- float16 by the processor's own conversion: a sixth less per pass than by integer operations.
+- Tensors overlap: one after another, the threads waited 0.3 s (wall) for the last block of each and for the weights.
+- BLAS's threads wait in a loop after every small eigenvalue problem: 0.2. Rounding by torch started threads as well.
+  Python's cyclic collector went over all that imports made: 0.15, hence gc.freeze() in relex.cli.
 - Buffers that did not begin on a cache line made the tiles a fifth slower, by luck of the allocator: now they do.
 - Reading: mapping the files costs 2.2 in page faults alone (this virtual machine takes 2.5 us for one, and a fault
-  brings 12 KB); pread to a small buffer 0.7 to 1.0. So rows are read, not mapped.
-- Pieces: with 64 KB a row and call 1.6 to load and decode, with 16 KB 1.9, with 1 KB more than the products.
+  brings 12 KB); mapping them populated 1.3; pread to a small buffer 0.7. So rows are read, not mapped. Two thirds of
+  what is left beside the products is this copy.
+- Pieces: 64 to 128 KB a row and call; with 16 KB a tenth more, with 1 KB more than the products.
 - Fresh memory costs the same page faults, so buffers are kept per thread and used again.
 - Decoding bfloat16, base and straight path in one loop, 2048 columns a call: 0.4; 1024 a call 0.6; as three passes of
   torch operations 1.1.
 - Slices of rows in Numba: a loop over a strided array or from a signed start became gathers, ten times slower.
-- Keeping a tensor's rows for the second pass costs in the first what it saves in the second while the files are in the
-  page cache; it is for storage that is slower than memory.
+- Keeping a tensor's rows for the second pass costs 0.2 s (wall) more than reading them again while the files are in
+  the page cache: then they are not kept.
 - Products of what is left beside the straight path to the last checkpoint, in float32, keep singular values that
   float32 products of the deltas themselves would lose; float64 products would cost 1.6 more.
 """
@@ -34,6 +46,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -78,6 +91,22 @@ def read_all(files: list[Path], *, whole: bool = False) -> float:
             while handle.readinto(buffer):
                 pass
     return time.perf_counter() - start
+
+
+def read_fresh(files: list[Path]) -> float:
+    """Seconds of one plain sequential read of all files, each into a fresh array."""
+    start = time.perf_counter()
+    for path in files:
+        np.fromfile(path, dtype=np.uint8)
+    return time.perf_counter() - start
+
+
+def evict(files: list[Path]) -> None:
+    """Take the files out of the page cache."""
+    for path in files:
+        with open(path, "rb") as handle:
+            os.fsync(handle.fileno())
+            os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def measured(command: list[str]) -> tuple[dict[str, float], int]:
@@ -184,6 +213,7 @@ def run(shape: str, work: Path, count: int, repeats: int) -> None:
     subprocess.run([*relex, "import", str(source), "--base", str(base), "--out", str(work / "ours")], check=True)
     print(f"{shape}: {count} checkpoints, {total / 1e9:.1f} GB; import {time.perf_counter() - start:.1f} s", flush=True)
     print(f"two threads multiply and add {thread_gain():.2f} times as fast as one")
+    print(f"read into fresh arrays {min(read_fresh(files) for _ in range(repeats)):.2f} s")
     print(HEAD)
     window = Bench(work, base, work / "ours", files, repeats)
     window.call(1, "1GiB")  # compiles the kernels, once per installation
@@ -207,16 +237,19 @@ def run(shape: str, work: Path, count: int, repeats: int) -> None:
     print(f"| its peak anonymous memory | {peaks[0] >> 20} MiB | | | | | | |")
     gram = (work / "ours" / "cache" / "gram.safetensors").stat().st_size
     print(f"| Gram matrices on disk | {gram / (1 << 20):.2f} MiB | | | | | | 1 MiB |")
-    print("\n| checkpoints | budget | peak anonymous memory | bound |\n|---|---|---|---|")
+    print("\n| checkpoints | budget | files | peak anonymous memory | bound |\n|---|---|---|---|---|")
     for number in (count // 2, count, 2 * count):
         linked = link_checkpoints(source, work / f"linked{number}", number)
         target = work / f"window{number}"
         subprocess.run([*relex, "import", str(linked), "--base", str(base), "--out", str(target)], check=True)
         part = Bench(work, base, target, files, 1)
         for budget in BUDGETS:
-            peak = part.call(1, budget)[2]
             bound = (int(budget[:-3]) << (20 if budget.endswith("MiB") else 30)) + ALLOWANCE
-            print(f"| {number} | {budget} | {peak / (1 << 20):.0f} MiB | {bound / (1 << 20):.0f} MiB |", flush=True)
+            for place in ("in the page cache", "on disk"):
+                if place == "on disk":
+                    evict(files)
+                peak = part.call(1, budget)[2]
+                print(f"| {number} | {budget} | {place} | {peak >> 20} MiB | {bound >> 20} MiB |", flush=True)
     own(work, base, source, repeats)
 
 
