@@ -27,9 +27,9 @@ def write_sums(
     """Write one checkpoint per row of the weights, and return G of every tensor that moves.
 
     writers [K] in the base's layout; grams: what is known of G, the first `known` rows of each; names: these tensors of
-    the base only (a tied head comes with its embedding). Sums are rounded once
-    to float32 and then to the base's dtype. A tensor that never moved, or that no delta exists for, keeps the
-    base's bytes. A tied head that the base writes out follows its embedding.
+    the base only (a tied head comes with its embedding). Sums are rounded once to float32 and then to the base's dtype.
+    A tensor that never moved, or that no delta exists for, keeps the base's bytes. A tied head that the base writes out
+    follows its embedding.
     """
     window = stream.window
     total = len(window.steps)

@@ -67,9 +67,9 @@ def sum_block(  # type: ignore[no-untyped-def]
     once to float32.
 
     Arguments as for kernels_gram.gram_block, but base_kind is that of theta_0 always, and `subtract` says whether the
-    rows are weights; weights [K, T padded] float64; buffers four [TILE, CHUNK] and totals [K, CHUNK] float64;
-    out [K, stop - start] float32. A column whose sum is zero keeps theta_0
-    exactly, its sign of zero included. Returns as gram_block.
+    rows are weights; weights [K, T padded] float64; buffers four [TILE, CHUNK] float32 and totals [K, CHUNK] float64;
+    out [K, stop - start] float32. A column whose sum is zero keeps theta_0 exactly, its sign of zero included. A sum
+    is the same bits whatever other sums are asked for. Returns as gram_block.
     """
     count, several = len(handles) - 1, weights.shape[0] > 1
     nothing, unit = np.zeros(CHUNK, np.float32), np.ones(1, np.float32)

@@ -134,6 +134,38 @@ def test_budget_and_threads_do_not_change_a_bit(windows, kind, monkeypatch):
     assert len(set(found)) == 1
 
 
+def check_every_rank(gram: np.ndarray, wanted: np.ndarray, rtol: float) -> None:
+    """G against the singular value decomposition of the deltas [T, d] in float64: sizes, and a forecast at every rank."""
+    left, sizes, _ = np.linalg.svd(wanted, full_matrices=False)
+    energies, modes = np.linalg.eigh(gram)
+    np.testing.assert_allclose(np.sqrt(energies[::-1]), sizes, rtol=rtol)
+    h = np.linspace(-1, 2, len(gram))
+    for rank in range(1, len(gram) + 1):
+        mine, exact = modes[:, ::-1][:, :rank], left[:, :rank]
+        found, right = (mine @ (mine.T @ h)) @ wanted, (exact @ (exact.T @ h)) @ wanted
+        assert np.linalg.norm(found - right) / np.linalg.norm(right) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sum_does_not_depend_on_the_others(windows, kind):
+    trajectory, base = windows[kind]
+    factors = np.random.default_rng(2).normal(size=(3, len(STEPS)))
+    with Window(Trajectory(trajectory), base) as window, Stream(window, LARGE, Processor(), targets=3) as stream:
+        for name in window.names:
+            together, alone = np.empty((2, 3, window.numel(name)), np.float32)
+
+            def keep(rows):
+                def emit(start, values):
+                    rows[:, start : start + values.shape[1]] = values
+
+                return emit
+
+            stream.sums_of(name, factors, keep(together))
+            for k in range(3):
+                stream.sums_of(name, factors[[k]], keep(alone[k : k + 1]))
+            np.testing.assert_array_equal(together, alone)
+
+
 def test_a_large_tensor_in_float32_products_keeps_small_singular_values(tmp_path):
     # 200,000 values: above the size under which products are taken in float64.
     torch.manual_seed(0)
@@ -146,14 +178,7 @@ def test_a_large_tensor_in_float32_products_keeps_small_singular_values(tmp_path
         wanted = reference(window, name)
         with stream.opened(name) as opened:
             gram = stream.gram(opened)
-    left, sizes, _ = np.linalg.svd(wanted, full_matrices=False)
-    energies, modes = np.linalg.eigh(gram)
-    np.testing.assert_allclose(np.sqrt(energies[::-1]), sizes, rtol=1e-6)
-    for rank in range(1, len(steps) + 1):
-        mine, exact = modes[:, ::-1][:, :rank], left[:, :rank]
-        h = np.linspace(-1, 2, len(steps))
-        found, right = (mine @ (mine.T @ h)) @ wanted, (exact @ (exact.T @ h)) @ wanted
-        assert np.linalg.norm(found - right) / np.linalg.norm(right) < 1e-5
+    check_every_rank(gram, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +197,6 @@ def test_large_bfloat16_checkpoints_are_as_exact_as_float64(tmp_path, rate, nois
     )
     import_checkpoints(source, base, tmp_path / "window")
     name = "model.embed_tokens.weight"
-    h = np.linspace(-1, 2, count)[None]
     with (
         Window(Trajectory(tmp_path / "window"), base) as window,
         Stream(window, LARGE, Processor(), targets=1) as stream,
@@ -180,13 +204,7 @@ def test_large_bfloat16_checkpoints_are_as_exact_as_float64(tmp_path, rate, nois
         wanted = reference(window, name)
         with stream.opened(name) as opened:
             gram = stream.gram(opened)
-    left, sizes, _ = np.linalg.svd(wanted, full_matrices=False)
-    energies, modes = np.linalg.eigh(gram)
-    np.testing.assert_allclose(np.sqrt(energies[::-1]), sizes, rtol=1e-5)
-    for rank in range(1, count + 1):
-        mine, exact = modes[:, ::-1][:, :rank], left[:, :rank]
-        found, right = (h @ mine @ mine.T) @ wanted, (h @ exact @ exact.T) @ wanted
-        assert np.linalg.norm(found - right) / np.linalg.norm(right) < 1e-5
+    check_every_rank(gram, wanted, rtol=1e-5)
 
 
 def test_a_new_step_costs_one_row(windows):
