@@ -135,7 +135,7 @@ def test_budget_and_threads_do_not_change_a_bit(windows, kind, monkeypatch):
 
 
 def check_every_rank(gram: np.ndarray, wanted: np.ndarray, rtol: float) -> None:
-    """G against the singular value decomposition of the deltas [T, d] in float64: sizes, and a forecast at every rank."""
+    """G against the float64 singular value decomposition of the deltas [T, d]: sizes, and a forecast at every rank."""
     left, sizes, _ = np.linalg.svd(wanted, full_matrices=False)
     energies, modes = np.linalg.eigh(gram)
     np.testing.assert_allclose(np.sqrt(energies[::-1]), sizes, rtol=rtol)
