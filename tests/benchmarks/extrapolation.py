@@ -29,8 +29,9 @@ What profiling found (2 cores with AVX-512, 10.7 GB in the page cache; processor
   Python's cyclic collector went over all that imports made: 0.15, hence gc.freeze() in relex.cli.
 - Buffers that did not begin on a cache line made the tiles a fifth slower, by luck of the allocator: now they do.
 - Reading: mapping the files costs 2.2 in page faults alone (this virtual machine takes 2.5 us for one, and a fault
-  brings 12 KB); mapping them populated 1.3; pread to a small buffer 0.7. So rows are read, not mapped. Two thirds of
-  what is left beside the products is this copy.
+  brings 12 KB). Adding up all bytes took 1.3 from files mapped populated, 0.8 by pread to a small buffer. So rows are
+  read, not mapped (a mapped file that shrinks would end the process, too). This copy is half of what is left beside the
+  products.
 - Pieces: 64 to 128 KB a row and call; with 16 KB a tenth more, with 1 KB more than the products.
 - Fresh memory costs the same page faults, so buffers are kept per thread and used again.
 - Decoding bfloat16, base and straight path in one loop, 2048 columns a call: 0.4; 1024 a call 0.6; as three passes of
