@@ -1,6 +1,6 @@
 """How fast, and in how much memory, a window is extrapolated: ratios to one plain sequential read of its bytes.
 
-    python -m tests.benchmarks.extrapolation [--shape tiny] [--folder DIR] [--steps 40] [--repeats 3]
+    python -m tests.benchmarks.extrapolation [--shape tiny] [--folder DIR] [--steps 40] [--repeats 3] [--times]
 
 The work: a 134 M-parameter Llama-shaped model, 40 full bfloat16 checkpoints imported by reference, one target; then
 the same window as our own float16 deltas. Every call of extrapolate() stands beside two sequential reads of the same
@@ -203,8 +203,8 @@ HEAD = (
 )
 
 
-def run(shape: str, work: Path, count: int, repeats: int) -> None:
-    """Make the windows and print the table."""
+def run(shape: str, work: Path, count: int, repeats: int, *, times_only: bool) -> None:
+    """Make the windows and print the tables."""
     base = make_base(work / "base", shape)
     source = make_checkpoints(work / "source", base, range(1, count + 1))
     files = sorted(source.rglob("*.safetensors"))
@@ -225,6 +225,14 @@ def run(shape: str, work: Path, count: int, repeats: int) -> None:
     each = 100 * (more.seconds / one.seconds - 1) / 4, 100 * (more.processor / one.processor - 1) / 4
     print(f"| each further target | +{each[0]:.1f} % | +{each[1]:.1f} % | | | | | +15 % |")
     show("one target, Gram matrices known", window.best(lambda: window.call(1, "1GiB", keep_gram=True)[:2]))
+    if not times_only:
+        baseline_and_peaks(work, base, source, window, relex, count)
+    own(work, base, source, repeats)
+
+
+def baseline_and_peaks(work: Path, base: Path, source: Path, window: Bench, relex: list[str], count: int) -> None:
+    """Print what plain NumPy takes, the size of the Gram matrices, and the peaks of memory."""
+    files = window.files
     plain = ["-m", "tests.benchmarks.numpy_baseline", str(source), str(base), str(2 * count), str(work / "plain")]
 
     def numpy_baseline() -> tuple[float, float]:
@@ -251,7 +259,6 @@ def run(shape: str, work: Path, count: int, repeats: int) -> None:
                     evict(files)
                 peak = part.call(1, budget)[2]
                 print(f"| {number} | {budget} | {place} | {peak >> 20} MiB | {bound >> 20} MiB |", flush=True)
-    own(work, base, source, repeats)
 
 
 def own(work: Path, base: Path, source: Path, repeats: int) -> None:
@@ -278,9 +285,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the windows are made; default: a temporary folder")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--times", action="store_true", help="without plain NumPy and the peaks of memory")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="relex-bench-", dir=given.folder) as work:
-        run(given.shape, Path(work), given.steps, given.repeats)
+        run(given.shape, Path(work), given.steps, given.repeats, times_only=given.times)
 
 
 if __name__ == "__main__":
