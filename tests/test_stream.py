@@ -254,6 +254,26 @@ def test_nan_and_inf_are_counted_with_file_and_tensor(tmp_path, make):
         stream.gram(opened)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("column", [5, 12_346 * 16 + 15], ids=["first", "last"])
+def test_nan_and_inf_in_large_bfloat16_checkpoints_are_found(tmp_path, bad, column):
+    model = tiny_llama(vocab_size=12_347)
+    base = save(model, tmp_path / "base", dtype=torch.bfloat16)
+    source = write_checkpoints(tmp_path / "full", model, [1, 2, 3], line_with_noise(), dtype=torch.bfloat16)
+    path, name = source / "checkpoint-2" / "model.safetensors", "model.embed_tokens.weight"
+    weights = load_file(path)
+    weights[name].view(-1)[column] = bad
+    save_file(weights, path, metadata={"format": "pt"})
+    import_checkpoints(source, base, tmp_path / "window")
+    with (
+        Window(Trajectory(tmp_path / "window"), base) as window,
+        Stream(window, LARGE, Processor(), targets=0) as stream,
+        stream.opened(name) as opened,
+        pytest.raises(InputError, match=r"checkpoint-2/model\.safetensors: model\.embed_tokens.*found 1 of 197552"),
+    ):
+        stream.gram(opened)
+
+
 @pytest.mark.parametrize("make", ARITHMETICS)
 def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path, make):
     model = tiny_llama()

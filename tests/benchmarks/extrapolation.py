@@ -19,19 +19,19 @@ What profiling found (2 cores with AVX-512, 10.7 GB in the page cache; processor
 - Gram matrix by NumPy's syrk 4.3, by torch.mm in full 5.3; by the tiles of kernels_gram.py 1.15. The libraries pack
   both operands, which costs as much as the products when T is 40. Tiles of 5 x 5, 6 x 4 and 8 x 3 rows were no better.
 - The tiles run at the processor's peak for float32. Differences of neighbouring bfloat16 checkpoints are bfloat16
-  numbers but for columns near zero (3.7 % here), and are multiplied at twice that rate: 0.6; their decoding costs half
-  as much too. Setting the other columns aside costs 0.25. First pass 2.3 -> 1.85.
+  numbers but for columns near zero (3.7 % here), and are multiplied at twice that rate: 0.6. Decoding them takes 0.37
+  where rows of float32 take 0.5; setting the other columns aside takes 0.3. First pass 2.3 -> 1.85.
 - One sum decodes on the way to float64 (no scratch): second pass 1.3 -> 1.1. Several sums share what is decoded once,
   2048 columns at a time: with 512 the calls alone cost 0.5.
-- float16 by the processor's own conversion: a sixth less per pass than by integer operations.
+- float16 by the processor's own conversion: a sixth less for a pass of sums than by integer operations.
 - Tensors overlap: one after another, the threads waited 0.3 s (wall) for the last block of each and for the weights.
 - BLAS's threads wait in a loop after every small eigenvalue problem: 0.2. Rounding by torch started threads as well.
   Python's cyclic collector went over all that imports made: 0.15, hence gc.freeze() in relex.cli.
 - Buffers that did not begin on a cache line made the tiles a fifth slower, by luck of the allocator: now they do.
 - Reading: mapping the files costs 2.2 in page faults alone (this virtual machine takes 2.5 us for one, and a fault
   brings 12 KB). Adding up all bytes took 1.3 from files mapped populated, 0.8 by pread to a small buffer. So rows are
-  read, not mapped (a mapped file that shrinks would end the process, too). This copy is half of what is left beside the
-  products.
+  read, not mapped (a mapped file that shrinks would end the process, too). Of all samples of repeated calls, each after
+  one read of the files, 32 % lay in this copy.
 - Pieces: 64 to 128 KB a row and call; with 16 KB a tenth more, with 1 KB more than the products.
 - Fresh memory costs the same page faults, so buffers are kept per thread and used again.
 - Decoding bfloat16, base and straight path in one loop, 2048 columns a call: 0.4; 1024 a call 0.6; as three passes of
