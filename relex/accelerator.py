@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from relex import kernels
-from relex.stream import Block, Opened, Partial, Singles
+from relex.opened import Block, Opened, Singles
+from relex.stream import Partial
 from relex.subspace import Array
 
 _STORED = {

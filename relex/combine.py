@@ -8,9 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from relex.checkpoint_writer import CheckpointWriter
+from relex.opened import Opened, Singles
 from relex.pipeline import Pipeline, Work
 from relex.rounding import Rounding
-from relex.stream import Singles, Stream, weighted_steps
+from relex.stream import Stream, weighted_steps
 from relex.subspace import Array
 
 WeightsOf = Callable[[str, Array], Array]  # (tensor name, its G [T, T]) -> w [K, T]
@@ -36,26 +37,27 @@ def write_sums(
     heads = {embedding: head for head, embedding in window.twins.items()}
     found = dict[str, Array]()
 
+    rounding = Rounding()
+
+    def sums(opened: Opened, weights: Array, places: Sequence[str]) -> Work:
+        done = stream.begin_sums(opened, weights, _emitter(stream, writers, places, rounding))
+        yield
+        done()
+
     def work(name: str, places: Sequence[str]) -> Work:
         if known == total:
             found[name] = grams[name]
             if found[name].any():
                 used, weights = weighted_steps(weights_of(name, found[name]))
                 with stream.opened(name, which=used) as opened:
-                    done = stream.begin_sums(opened, weights, _emitter(stream, writers, places, name))
-                    yield
-                    done()
+                    yield from sums(opened, weights, places)
         else:
             with stream.opened(name, keep=True) as opened:
                 gram = stream.begin_gram(opened, grams.get(name), known)
                 yield
                 found[name] = gram()
                 if found[name].any():
-                    done = stream.begin_sums(
-                        opened, weights_of(name, found[name]), _emitter(stream, writers, places, name)
-                    )
-                    yield
-                    done()
+                    yield from sums(opened, weights_of(name, found[name]), places)
         if not found[name].any():
             _copy(stream, writers, places, name)
 
@@ -77,25 +79,25 @@ def write_step(stream: Stream, row: int, writer: CheckpointWriter) -> None:
     """Write theta of one observed step, `row` of the window; reads that step only."""
     weights = np.eye(len(stream.window.steps))[[row]]
     heads = {embedding: head for head, embedding in stream.window.twins.items()}
+    rounding = Rounding()
     for name in tqdm(stream.window.base.names, desc="materialize", unit="tensor", disable=None):
         if name in stream.window.twins:
             continue
         places = [name, heads[name]] if name in heads else [name]
         if name in stream.window.names:
-            stream.sums_of(name, weights, _emitter(stream, [writer], places, name))
+            stream.sums_of(name, weights, _emitter(stream, [writer], places, rounding))
         else:
             _copy(stream, [writer], places, name)
 
 
 def _emitter(
-    stream: Stream, writers: Sequence[CheckpointWriter], places: Sequence[str], name: str
+    stream: Stream, writers: Sequence[CheckpointWriter], places: Sequence[str], rounding: Rounding
 ) -> Callable[[int, Singles], None]:
-    dtype = stream.window.base.specs[name].torch_dtype
-    rounding = Rounding(dtype)
+    dtype = stream.window.base.specs[places[0]].torch_dtype
 
     def emit(start: int, values: Singles) -> None:
         for writer, row in zip(writers, values, strict=True):
-            rounded = rounding(row)
+            rounded = rounding(row, dtype)
             for place in places:
                 writer.write_raw(place, rounded, start * dtype.itemsize)
 

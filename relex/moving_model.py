@@ -15,8 +15,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from relex.errors import InputError
+from relex.opened import Singles
 from relex.placement import arithmetic_for, device_name
-from relex.stream import Singles, Stream
+from relex.stream import Stream
 from relex.subspace import Array
 from relex.window import Window
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relex import kernels, kernels_bfloat16, kernels_gram, kernels_sum
-from relex.stream import Block, Opened, Partial, Singles
+from relex.opened import Block, Opened, Singles
+from relex.stream import Partial
 from relex.subspace import Array
 
 _EXACT_BELOW = 1 << 17  # elements under which Gram products are taken in float64: small tensors average less

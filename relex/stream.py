@@ -12,56 +12,22 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from relex import kernels, page_cache
-from relex.errors import CorruptArtifact, InputError
+from relex import kernels
+from relex.errors import InputError
 from relex.gram_cache import symmetric
 from relex.kept import Kept
+from relex.opened import Block, Handles, Opened, Singles, bad_values
 from relex.subspace import Array
-from relex.window import Rows, Window
+from relex.window import Window
 
-_LOOK = 1 << 16  # columns decoded at once where values themselves are looked at
 _BLOCKS = 4  # at least, for any tensor that is not small
 
-Singles = NDArray[np.float32]
-Block = tuple[int, int]  # columns [start, stop)
 Emit = Callable[[int, Singles], None]  # (first column, values [K, columns])
-
-
-@dataclass
-class Opened:
-    """The rows of one tensor with open files. kept [T * d * item] uint8, or None: where the rows are kept once read.
-
-    A block of columns [start, stop) is kept at T * item * start, in the arithmetic's own order.
-    """
-
-    rows: Rows
-    handles: NDArray[np.int32]
-    kept: NDArray[np.uint8] | None = None
-    filled: bool = False
-    running: list[Future[Any]] = field(default_factory=list)
-
-    @cached_property
-    def positions(self) -> NDArray[np.int64]:
-        return np.array(self.rows.starts, np.int64)
-
-    def check(self, failed: int) -> None:
-        """Raise for a row that could not be read; -1 says none."""
-        if failed >= 0:
-            try:
-                os.pread(self.handles[failed], 1, self.rows.starts[failed])
-            except OSError as error:
-                found = error.strerror or "an error"
-                raise InputError("the file cannot be read", where=self.rows.paths[failed], found=found) from None
-            raise CorruptArtifact("the file ends early", where=f"{self.rows.paths[failed]}: {self.rows.name}")
 
 
 class Partial(NamedTuple):
@@ -118,12 +84,12 @@ class Stream:
         # Every tensor in work has something to do for _BLOCKS threads; one more waits behind it.
         self.ahead = max(1, self.threads // _BLOCKS)
         self._kept = Kept(budget - self.threads * each)
-        self._files: dict[Path, tuple[int, int]] = {}  # handle, and how many tensors that are open use it
+        self._handles = Handles()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="relex-stream")
 
     def has_room(self, name: str) -> bool:
         """Whether opened(keep=True) has room now for a tensor's rows; True also where they would never fit."""
-        return self._kept.has_room(_bytes_of(self.window.rows(name)))
+        return self._kept.has_room(self.window.rows(name).nbytes)
 
     @contextlib.contextmanager
     def opened(self, name: str, *, keep: bool = False, which: Sequence[int] | None = None) -> Iterator[Opened]:
@@ -135,31 +101,13 @@ class Stream:
         """
         rows = self.window.rows(name, which)
         with contextlib.ExitStack() as stack:
-            found = Opened(rows, np.array([self._open(path, stack) for path in rows.paths], np.int32))
-            if keep and not _cached(found):
-                found.kept = self._kept.take(_bytes_of(rows))
+            found = Opened(rows, np.array([self._handles.open(path, stack) for path in rows.paths], np.int32))
+            if keep and not found.cached:
+                found.kept = self._kept.take(rows.nbytes)
                 if found.kept is not None:
                     stack.callback(self._kept.give, found.kept)
             stack.callback(_stop, found.running)
             yield found
-
-    def _open(self, path: Path, stack: contextlib.ExitStack) -> int:
-        """A handle of a file, shared by the tensors that are open and closed with the last of them."""
-        handle, users = self._files.get(path, (-1, 0))
-        if not users:
-            try:
-                handle = os.open(path, os.O_RDONLY)
-            except OSError as error:
-                raise InputError("the file cannot be read", where=path, found=error.strerror) from None
-        self._files[path] = (handle, users + 1)
-        stack.callback(self._close, path)
-        return handle
-
-    def _close(self, path: Path) -> None:
-        handle, users = self._files[path]
-        self._files[path] = (handle, users - 1)
-        if users == 1:
-            os.close(handle)
 
     def gram(self, opened: Opened, known: Array | None = None, first: int = 0) -> Array:
         """G [T, T] float64; its first `first` rows are taken from `known`, the others computed.
@@ -247,45 +195,3 @@ def _stop(running: Sequence[Future[Any]]) -> None:
     for part in running:
         part.cancel()
     wait(running)
-
-
-def _cached(opened: Opened) -> bool:
-    """Whether the page cache seems to hold the rows, by a look at the first and the last."""
-    length = opened.rows.numel * opened.rows.item
-    return all(page_cache.holds(int(opened.handles[at]), opened.rows.starts[at], length) for at in (0, -2))
-
-
-def _bytes_of(rows: Rows) -> int:
-    return rows.count * rows.numel * rows.item
-
-
-def deltas(opened: Opened, block: Block) -> Singles:
-    """The deltas [T, columns] float32 of one block themselves."""
-    rows, (start, stop) = opened.rows, block
-    out = np.empty((rows.count, stop - start), np.float32)
-    raw = np.empty(rows.count * (stop - start) * rows.item, np.uint8)
-    base_kind = rows.base_kind if rows.subtract else kernels.KIND_ZERO
-    base_raw = np.empty((stop - start) * 4, np.uint8)
-    scales = rows.scales_of(start, stop)
-    failed = kernels.decode_block(
-        opened.handles, opened.positions, rows.kind, scales, base_kind, start, stop, raw, base_raw, out
-    )
-    opened.check(failed)
-    return out
-
-
-def bad_values(opened: Opened) -> InputError:
-    """The error for the first row that holds NaN or Inf."""
-    rows = opened.rows
-    bad = np.zeros(rows.count, np.int64)
-    for block in blocks_of(rows.numel, _LOOK):
-        bad += (~np.isfinite(deltas(opened, block))).sum(axis=1)
-    for path, count in zip(rows.paths, bad, strict=False):  # theta_0 is the last of the paths
-        if count:
-            return InputError(
-                "NaN or infinite values in a delta",
-                where=f"{path}: {rows.name}",
-                found=f"{count} of {rows.numel}",
-                todo="the run diverged or the file is damaged: use the steps before it",
-            )
-    return InputError("deltas too large to square", where=f"{rows.paths[-2]}: {rows.name}")

@@ -56,6 +56,11 @@ class Rows:
         """Bytes of one stored value."""
         return kernels.ITEM_BYTES[self.kind]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows without theta_0."""
+        return self.count * self.numel * self.item
+
     @cached_property
     def _ones(self) -> NDArray[np.float32]:
         return np.ones((self.count, 1), np.float32)

@@ -13,8 +13,9 @@ from relex import kernels, page_cache
 from relex.accelerator import Accelerator
 from relex.errors import CorruptArtifact, InputError
 from relex.importing import import_checkpoints
+from relex.opened import deltas
 from relex.processor import Processor
-from relex.stream import Stream, blocks_of, deltas
+from relex.stream import Stream, blocks_of
 from relex.trajectory import Trajectory
 from relex.window import Window
 from tests.builders import line_with_noise, save, tiny_llama, write_checkpoints, write_trajectory
