@@ -8,13 +8,14 @@ import numpy as np
 from tqdm import tqdm
 
 from relex.checkpoint_writer import CheckpointWriter
+from relex.directed import Directed
 from relex.opened import Opened, Singles
 from relex.pipeline import Pipeline, Work
 from relex.rounding import Rounding
-from relex.stream import Stream, weighted_steps
+from relex.stream import Stream
 from relex.subspace import Array
 
-WeightsOf = Callable[[str, Array], Array]  # (tensor name, its G [T, T]) -> w [K, T]
+WeightsOf = Callable[[str, Array], Directed]  # (tensor name, its G [T, T]) -> w [K, T]
 
 
 def write_sums(
@@ -36,10 +37,9 @@ def write_sums(
     total = len(window.steps)
     heads = {embedding: head for head, embedding in window.twins.items()}
     found = dict[str, Array]()
-
     rounding = Rounding()
 
-    def sums(opened: Opened, weights: Array, places: Sequence[str]) -> Work:
+    def sums(opened: Opened, weights: Directed, places: Sequence[str]) -> Work:
         done = stream.begin_sums(opened, weights, _emitter(stream, writers, places, rounding))
         yield
         done()
@@ -48,7 +48,7 @@ def write_sums(
         if known == total:
             found[name] = grams[name]
             if found[name].any():
-                used, weights = weighted_steps(weights_of(name, found[name]))
+                used, weights = weights_of(name, found[name]).needed()
                 with stream.opened(name, which=used) as opened:
                     yield from sums(opened, weights, places)
         else:
@@ -77,7 +77,7 @@ def write_sums(
 
 def write_step(stream: Stream, row: int, writer: CheckpointWriter) -> None:
     """Write theta of one observed step, `row` of the window; reads that step only."""
-    weights = np.eye(len(stream.window.steps))[[row]]
+    weights = Directed.plain(np.eye(len(stream.window.steps))[[row]])
     heads = {embedding: head for head, embedding in stream.window.twins.items()}
     rounding = Rounding()
     for name in tqdm(stream.window.base.names, desc="materialize", unit="tensor", disable=None):

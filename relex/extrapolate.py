@@ -16,6 +16,7 @@ import numpy as np
 from relex import atomic, gram_cache, workspace
 from relex.checkpoint_writer import CheckpointWriter, copy_side_files
 from relex.combine import write_sums
+from relex.directed import Directed
 from relex.forecast import r_squared
 from relex.materialize import materialize
 from relex.params import Params
@@ -88,7 +89,7 @@ def _extrapolate(
                 stream = stack.enter_context(Stream(window, request.budget, arithmetic, targets=len(names)))
                 found = write_sums(
                     stream,
-                    lambda name, gram: np.concatenate([one.weights(name, gram, window.steps) for one in asked]),
+                    lambda name, gram: Directed.joined([one.directed(name, gram, window.steps) for one in asked]),
                     writers,
                     known,
                     cached,

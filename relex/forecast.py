@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from relex.directed import Directed
 from relex.subspace import Array, spectrum
 
 Rank = int | Literal["full"]
@@ -107,46 +108,55 @@ def _degree(how: Forecast) -> int:
     return how.degree if how.fit == "polynomial" else 1
 
 
-def weights(gram: Array, steps: Sequence[int], targets: Sequence[int], how: Forecast) -> Array:
-    """w [K, T] float64: theta_target = theta_0 + sum_i w_i delta_i for every target.
+def directed(gram: Array, steps: Sequence[int], targets: Sequence[int], how: Forecast) -> Directed:
+    """w [K, T]: theta_target = theta_0 + sum_i w_i delta_i for every target; of rank 1, all along u_1.
 
     gram [T, T] float64 of one tensor, steps [T] and targets [K] in optimiser steps.
     """
     time = np.asarray(steps, dtype=np.float64)
+    modes = np.eye(len(time)) if how.rank == "full" else spectrum(gram).modes[:, : how.rank]
+    found = [_one(modes, time, float(target), how) for target in targets]
+    return Directed.along([amount for amount, _ in found], np.stack([row for _, row in found]))
+
+
+def weights(gram: Array, steps: Sequence[int], targets: Sequence[int], how: Forecast) -> Array:
+    """directed() as an array [K, T]."""
+    return directed(gram, steps, targets, how).dense
+
+
+def _one(modes: Array, time: Array, target: float, how: Forecast) -> tuple[float, Array]:
+    """An amount and a direction [T]."""
+    values, directions = _fitted(modes, time, target, how)
+    amount, row = (float(values[0]), directions[0]) if len(values) == 1 else (1.0, values @ directions)
     last = np.eye(len(time))[-1]
-    rows = [_one(gram, time, float(target), how) for target in targets]
-    return np.stack([(1.0 - how.shrink) * row + how.shrink * last for row in rows])
+    if how.anchor == "last" and how.mode != "reconstruct" and how.fit != "two-point":
+        amount, row = 1.0, amount * row + last
+    if how.shrink:
+        amount, row = 1.0, (1.0 - how.shrink) * (amount * row) + how.shrink * last
+    return amount, row
 
 
-def _one(gram: Array, time: Array, target: float, how: Forecast) -> Array:
+def _fitted(modes: Array, time: Array, target: float, how: Forecast) -> tuple[Array, Array]:
+    """values [R] along directions [R, T], before anchor `last` adds the last observed delta; modes [T, R]."""
     observed = np.eye(len(time))
     if how.fit == "two-point" and how.mode != "reconstruct":
-        return observed[-1] * (target / time[-1])
+        return np.array([target / time[-1]]), observed[-1:]
     if how.mode == "reconstruct":
-        return _project(gram, observed[int(np.flatnonzero(time == target)[0])], how.rank)
-    if how.fit != "sinusoid" and how.autoregressive is None:
+        row = observed[int(np.flatnonzero(time == target)[0])]
+    elif how.fit != "sinusoid" and how.autoregressive is None:
         row = line_weights(time, target, _degree(how))
         if how.anchor == "last":
             row = row - line_weights(time, time[-1], _degree(how))
-        row = _project(gram, row, how.rank)
     else:
-        row = np.zeros(len(time))
         at_target = _value if how.autoregressive is None else _autoregressive
-        modes = observed if how.rank == "full" else spectrum(gram).modes[:, : how.rank]
-        for mode in modes.T:
-            value = at_target(how, time, mode, target)
-            if how.anchor == "last":
-                value -= _value(how, time, mode, time[-1])
-            row += mode * value
-    return row + observed[-1] if how.anchor == "last" else row
-
-
-def _project(gram: Array, row: Array, rank: Rank) -> Array:
-    """U_r U_r^T row: the weights whose sum is the projection of row^T M on V_r."""
-    if rank == "full":
-        return row
-    modes = spectrum(gram).modes[:, :rank]
-    return modes @ (modes.T @ row)
+        values = np.array([at_target(how, time, mode, target) for mode in modes.T])
+        if how.anchor == "last":
+            values -= [_value(how, time, mode, time[-1]) for mode in modes.T]
+        return values, modes.T
+    if how.rank == "full":
+        return np.ones(1), row[None]
+    # U_r U_r^T row: the weights whose sum is the projection of row^T M on V_r.
+    return modes.T @ row, modes.T
 
 
 def r_squared(steps: Array, values: Array, degree: int = 1) -> float:

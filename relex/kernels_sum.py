@@ -5,37 +5,48 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, njit
 
-from relex.kernels import CHUNK, EXACT, TILE, decode, from_bfloat16, from_float16, item_of, load, pointer
+from relex.kernels import CHUNK, EXACT, TILE, decode, float32_of, from_float16, item_of, load, pointer
 
 
 @njit(**EXACT)
-def _add_bfloat16(address, stride, begin, width, weights, t, origin, totals):  # type: ignore[no-untyped-def]
-    """totals[0] += weights[0, t] delta_t + .. + weights[0, t + 3] delta_(t + 3), decoded on the way from bfloat16;
-    address: of row t."""
-    at = address + 2 * begin
-    r0, r1 = carray(pointer(at), (width,), np.uint16), carray(pointer(at + stride), (width,), np.uint16)
-    at += 2 * stride
-    r2, r3 = carray(pointer(at), (width,), np.uint16), carray(pointer(at + stride), (width,), np.uint16)
-    w0, w1, w2, w3 = weights[0, t], weights[0, t + 1], weights[0, t + 2], weights[0, t + 3]
-    for i in range(width):
-        d0, d1 = from_bfloat16(r0[i]) - origin[i], from_bfloat16(r1[i]) - origin[i]
-        d2, d3 = from_bfloat16(r2[i]) - origin[i], from_bfloat16(r3[i]) - origin[i]
-        totals[0, i] += w0 * d0 + w1 * d1 + w2 * d2 + w3 * d3
+def _four_rows(at, stride, t, count, width, kind):  # type: ignore[no-untyped-def]
+    """The rows t to t + 3, `width` values of type `kind`; at: address in the first row. The last row stands for those
+    missing, whose weights are zero."""
+    r0 = carray(pointer(at + t * stride), (width,), kind)
+    r1 = carray(pointer(at + min(t + 1, count - 1) * stride), (width,), kind)
+    r2 = carray(pointer(at + min(t + 2, count - 1) * stride), (width,), kind)
+    r3 = carray(pointer(at + min(t + 3, count - 1) * stride), (width,), kind)
+    return r0, r1, r2, r3
 
 
 @njit(**EXACT)
-def _add_float16(address, stride, begin, width, weights, t, scales, origin, totals):  # type: ignore[no-untyped-def]
-    """The same from float16 with a scale per row."""
-    at = address + 2 * begin
-    r0, r1 = carray(pointer(at), (width,), np.uint16), carray(pointer(at + stride), (width,), np.uint16)
-    at += 2 * stride
-    r2, r3 = carray(pointer(at), (width,), np.uint16), carray(pointer(at + stride), (width,), np.uint16)
+def _add_bfloat16(rows, pairs, weights, t, even, odd):  # type: ignore[no-untyped-def]
+    """even[i] and odd[i] += weights[0, t] theta_t + .. + weights[0, t + 3] theta_(t + 3) of the columns 2 i and
+    2 i + 1, decoded on the way; rows: four of uint32 [pairs], two bfloat16 each. Nothing needs to be spread out."""
+    r0, r1, r2, r3 = rows
     w0, w1, w2, w3 = weights[0, t], weights[0, t + 1], weights[0, t + 2], weights[0, t + 3]
-    f0, f1, f2, f3 = scales[t, 0], scales[t + 1, 0], scales[t + 2, 0], scales[t + 3, 0]
+    up, high = np.uint32(16), np.uint32(0xFFFF0000)
+    for i in range(pairs):
+        a, b, c, d = r0[i], r1[i], r2[i], r3[i]
+        even[i] += (
+            w0 * float32_of(a << up) + w1 * float32_of(b << up) + w2 * float32_of(c << up) + w3 * float32_of(d << up)
+        )
+        odd[i] += (
+            w0 * float32_of(a & high)
+            + w1 * float32_of(b & high)
+            + w2 * float32_of(c & high)
+            + w3 * float32_of(d & high)
+        )
+
+
+@njit(**EXACT)
+def _add_float16(rows, width, weights, t, totals):  # type: ignore[no-untyped-def]
+    """totals[0, i] += the same sum of column i; rows: four of uint16 [width], one float16 each."""
+    r0, r1, r2, r3 = rows
+    w0, w1, w2, w3 = weights[0, t], weights[0, t + 1], weights[0, t + 2], weights[0, t + 3]
     for i in range(width):
-        d0, d1 = from_float16(r0[i]) * f0 - origin[i], from_float16(r1[i]) * f1 - origin[i]
-        d2, d3 = from_float16(r2[i]) * f2 - origin[i], from_float16(r3[i]) * f3 - origin[i]
-        totals[0, i] += w0 * d0 + w1 * d1 + w2 * d2 + w3 * d3
+        a, b, c, d = from_float16(r0[i]), from_float16(r1[i]), from_float16(r2[i]), from_float16(r3[i])
+        totals[0, i] += w0 * a + w1 * b + w2 * c + w3 * d
 
 
 @njit(**EXACT)
@@ -61,22 +72,23 @@ def _add_decoded(four, width, weights, t, totals):  # type: ignore[no-untyped-de
 @njit(**EXACT)
 def sum_block(  # type: ignore[no-untyped-def]
     handles, positions, kind, scales, base_kind, start, stop, group, kept, filled, raw, base_raw,
-    subtract, onto, weights, four, totals, out,
+    subtract, onto, weights, which, amounts, four, pairs, totals, out,
 ):  # fmt: skip
-    """out[k] = theta_0 (if `onto`) + sum_t weights[k, t] delta_t over the columns [start, stop), in float64, rounded
-    once to float32.
+    """out[k] = theta_0 (if `onto`) + amounts[k] sum_t weights[which[k], t] delta_t over the columns [start, stop), in
+    float64, rounded once to float32.
 
     Arguments as for kernels_gram.gram_block, but base_kind is that of theta_0 always, and `subtract` says whether the
-    rows are weights; weights [K, T padded] float64; buffers four [TILE, CHUNK] float32 and totals [K, CHUNK] float64;
-    out [K, stop - start] float32. A column whose sum is zero keeps theta_0 exactly, its sign of zero included. A sum
-    is the same bits whatever other sums are asked for. Returns as gram_block.
+    rows are checkpoints theta_t: their sum then loses theta_0 times the sum of the weights, which float64 has digits
+    for. Weights [M, T padded] float64, for KIND_FLOAT16 with the rows' scales in them; which [K] int64 and amounts [K]
+    float64. Buffers: four [TILE, CHUNK] float32, pairs [2, CHUNK / 2] and totals [M, CHUNK] float64. out
+    [K, stop - start] float32. A column whose sum is zero keeps theta_0 exactly, its sign of zero included. A sum is the
+    same bits whatever other sums are asked for. Returns as gram_block.
     """
-    count, several = len(handles) - 1, weights.shape[0] > 1
+    count, single = len(handles) - 1, weights.shape[0] == 1
     nothing, unit = np.zeros(CHUNK, np.float32), np.ones(1, np.float32)
     origin = np.zeros(CHUNK, np.float32)
     none = np.float32(0.0)
     item, base = item_of(kind), np.int64(base_raw.ctypes.data)
-    whole = count // TILE * TILE
     for grouped in range(start, stop, group):
         wide = min(group, stop - grouped)
         stride = item * wide
@@ -84,32 +96,38 @@ def sum_block(  # type: ignore[no-untyped-def]
         failed = load(handles, positions, kind, base_kind, grouped, wide, address, base, not filled)
         if failed >= 0:
             return failed
+        by_pairs = single and kind == 1 and wide % 2 == 0
         for begin in range(0, wide, CHUNK):
             width = min(CHUNK, wide - begin)
             column = grouped + begin - start
             decode(base, base_kind, unit, begin, 0, width, nothing, none, nothing, origin)
-            taken = origin if subtract else nothing
             totals[:] = 0.0
+            if by_pairs:
+                pairs[:] = 0.0
             for t in range(0, count, TILE):
-                at = address + t * stride
                 # One sum decodes on the way; several share what is decoded once.
-                if kind == 1 and t < whole and not several:
-                    _add_bfloat16(at, stride, begin, width, weights, t, taken, totals)
-                elif kind == 2 and t < whole and not several:
-                    _add_float16(at, stride, begin, width, weights, t, scales, taken, totals)
+                if by_pairs:
+                    rows = _four_rows(address + 2 * begin, stride, t, count, width // 2, np.uint32)
+                    _add_bfloat16(rows, width // 2, weights, t, pairs[0], pairs[1])
+                elif single and kind == 2:
+                    rows = _four_rows(address + 2 * begin, stride, t, count, width, np.uint16)
+                    _add_float16(rows, width, weights, t, totals)
                 else:
                     for row in range(t, min(t + TILE, count)):
-                        place = four[row - t]
-                        decode(
-                            address + row * stride, kind, scales[row], begin, column, width, taken, none, nothing, place
-                        )
+                        scale, at = unit if kind == 2 else scales[row], address + row * stride
+                        decode(at, kind, scale, begin, column, width, nothing, none, nothing, four[row - t])
                     for row in range(count, t + TILE):
                         four[row - t] = 0.0
                     _add_decoded(four, width, weights, t, totals)
+            if by_pairs:
+                for i in range(width // 2):
+                    totals[0, 2 * i], totals[0, 2 * i + 1] = pairs[0, i], pairs[1, i]
             under = origin if onto else nothing
-            for k in range(weights.shape[0]):
-                total = totals[k]
+            for k in range(len(which)):
+                total, amount = totals[which[k]], amounts[k]
+                whole = np.sum(weights[which[k]]) if subtract else 0.0
                 moved = out[k, column : column + width]
                 for i in range(width):
-                    moved[i] = under[i] if total[i] == 0.0 else np.float32(np.float64(under[i]) + total[i])
+                    delta = total[i] - whole * origin[i]
+                    moved[i] = under[i] if delta == 0.0 else np.float32(np.float64(under[i]) + amount * delta)
     return -1

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from relex.directed import Directed
 from relex.errors import InputError
 from relex.opened import Singles
 from relex.placement import arithmetic_for, device_name
@@ -47,7 +48,7 @@ class MovingModel:
                 amounts, directions = span(points_of(name))
                 held = torch.empty(len(directions), window.numel(name))
                 if len(directions):
-                    stream.sums_of(name, directions, _into(held), onto_base=False)
+                    stream.sums_of(name, Directed.plain(directions), _into(held), onto_base=False)
                 self._moves.append((state[name], name, held.to(self._device), amounts))
 
     def at(self, point: int) -> PreTrainedModel:

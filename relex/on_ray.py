@@ -122,5 +122,5 @@ def _work(
         threads = 1 if device_name(request.device) == "cpu" else 0
         stream = stack.enter_context(Stream(window, budget, arithmetic, targets=len(folders), threads=threads))
         return write_sums(
-            stream, lambda name, gram: request.weights(name, gram, window.steps), joined, known, grams, names
+            stream, lambda name, gram: request.directed(name, gram, window.steps), joined, known, grams, names
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relex import kernels, kernels_bfloat16, kernels_gram, kernels_sum
+from relex.directed import Directed
 from relex.opened import Block, Opened, Singles
 from relex.stream import Partial
 from relex.subspace import Array
@@ -97,25 +98,32 @@ class Processor:
         opened.check(failed)
         return Partial(gram[: rows.count, : rows.count], None)
 
-    def sums(self, opened: Opened, block: Block, weights: Array, *, onto_base: bool) -> Singles:
+    def sums(self, opened: Opened, block: Block, weights: Directed, *, onto_base: bool) -> Singles:
         """See stream.Arithmetic."""
-        rows, width, count = opened.rows, block[1] - block[0], len(weights)
-        padded = np.zeros((count, -(-rows.count // kernels.TILE) * kernels.TILE))
-        padded[:, : rows.count] = weights
+        rows, width = opened.rows, block[1] - block[0]
+        count, apart = len(weights.which), len(weights.directions)
+        scales = rows.scales_of(*block)
+        padded = np.zeros((apart, -(-rows.count // kernels.TILE) * kernels.TILE))
+        padded[:, : rows.count] = weights.directions
+        if rows.kind == kernels.KIND_FLOAT16:
+            padded[:, : rows.count] *= scales[:, 0]
         out = self._buffer(("sums", count), lambda: np.empty(count * self.widest, np.float32))
         shaped = out[: count * width].reshape(count, width)
         failed = kernels_sum.sum_block(
             opened.handles,
             opened.positions,
             rows.kind,
-            rows.scales_of(*block),
+            scales,
             rows.base_kind,
             *self._arguments(opened, block),
             rows.subtract,
             onto_base,
             padded,
+            weights.which,
+            weights.amounts,
             self._buffer(("four",), lambda: np.zeros((kernels.TILE, kernels.CHUNK), np.float32)),
-            self._buffer(("totals", count), lambda: np.empty((count, kernels.CHUNK))),
+            self._buffer(("pairs",), lambda: np.empty((2, kernels.CHUNK // 2))),
+            self._buffer(("totals", apart), lambda: np.empty((apart, kernels.CHUNK))),
             shaped,
         )
         opened.check(failed)

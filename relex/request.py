@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from relex.backtest import fitted_counts, held_out
+from relex.directed import Directed
 from relex.errors import InputError, InputErrors
-from relex.forecast import Forecast, Rank, weights
+from relex.forecast import Forecast, Rank, directed
 from relex.params import Extrapolate, Variant, parse_size
 from relex.subspace import Array
 
@@ -82,17 +83,19 @@ class Request:
         """The observed steps inside the sub-window."""
         return [steps[row] for row in self.rows(steps)]
 
-    def weights(self, name: str, gram: Array, steps: Sequence[int]) -> Array:
+    def directed(self, name: str, gram: Array, steps: Sequence[int]) -> Directed:
         """w [K, T] of one tensor over the whole window, from its G [T, T]: zero outside the sub-window, and one at its
         last step where the tensor stays."""
         rows, used = self.rows(steps), self.used_steps(steps)
         part = gram[np.ix_(rows, rows)]
-        found = np.zeros((len(self.targets), len(steps)))
         if not self.moves(name) or (self.backtested and not passes(part, used, self.forecast)):
-            found[:, rows[-1]] = 1.0
-            return found
-        found[:, rows] = weights(part, used, self.targets, self.forecast)
-        return found if self.norm_cap is None else capped(found, gram, rows[-1], self.norm_cap)
+            return Directed.plain(np.eye(len(steps))[[rows[-1]] * len(self.targets)])
+        found = directed(part, used, self.targets, self.forecast).placed(rows, len(steps))
+        return found if self.norm_cap is None else found.scaled(capping(found.dense, gram, rows[-1], self.norm_cap))
+
+    def weights(self, name: str, gram: Array, steps: Sequence[int]) -> Array:
+        """directed() as an array [K, T]."""
+        return self.directed(name, gram, steps).dense
 
     def rows(self, steps: Sequence[int]) -> list[int]:
         """Rows of the observed steps inside the sub-window [first, last]."""
@@ -157,9 +160,8 @@ def passes(gram: Array, steps: Sequence[int], how: Forecast) -> bool:
     return bool(counts) and float(held_out({"": gram}, steps, counts[0], how).skill()[-1]) > 0.0
 
 
-def capped(found: Array, gram: Array, last: int, cap: float) -> Array:
-    """Weights [K, T] scaled down so that no predicted delta is longer than `cap` times the last observed one."""
+def capping(found: Array, gram: Array, last: int, cap: float) -> Array:
+    """Factors [K] of weights [K, T] with which no predicted delta is longer than `cap` times the last observed one."""
     longest = cap * np.sqrt(max(gram[last, last], 0.0))
     lengths = np.sqrt(np.clip(np.einsum("kt,ts,ks->k", found, gram, found), 0.0, None))
-    factors = np.where(lengths > longest, longest / np.where(lengths > 0, lengths, 1.0), 1.0)
-    return found * factors[:, None]
+    return np.where(lengths > longest, longest / np.where(lengths > 0, lengths, 1.0), 1.0)

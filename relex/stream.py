@@ -18,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from relex import kernels
+from relex.directed import Directed
 from relex.errors import InputError
 from relex.gram_cache import symmetric
 from relex.kept import Kept
@@ -53,7 +54,7 @@ class Arithmetic(Protocol):
         """A block's part of G, from row `first`; lead [T] as in kernels_gram.gram_block."""
         ...
 
-    def sums(self, opened: Opened, block: Block, weights: Array, *, onto_base: bool) -> Singles:
+    def sums(self, opened: Opened, block: Block, weights: Directed, *, onto_base: bool) -> Singles:
         """Weighted sums of one block, on theta_0 or alone, [K, columns] float32; valid until this thread's next."""
         ...
 
@@ -147,12 +148,14 @@ class Stream:
 
         return finish
 
-    def sums(self, opened: Opened, weights: Array, emit: Emit, *, onto_base: bool = True) -> None:
-        """theta_0 + sum_i w_i delta_i (or the sum alone) for every row of weights [K, T] float64; emit receives
-        float32 blocks, on any thread."""
+    def sums(self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True) -> None:
+        """theta_0 + sum_i w_i delta_i (or the sum alone) for every row of the weights [K, T]; emit receives float32
+        blocks, on any thread."""
         self.begin_sums(opened, weights, emit, onto_base=onto_base)()
 
-    def begin_sums(self, opened: Opened, weights: Array, emit: Emit, *, onto_base: bool = True) -> Callable[[], None]:
+    def begin_sums(
+        self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True
+    ) -> Callable[[], None]:
         """Leave sums() to the threads; the function returned waits for it."""
 
         def one(block: Block) -> None:
@@ -168,9 +171,9 @@ class Stream:
 
         return finish
 
-    def sums_of(self, name: str, weights: Array, emit: Emit, *, onto_base: bool = True) -> None:
+    def sums_of(self, name: str, weights: Directed, emit: Emit, *, onto_base: bool = True) -> None:
         """sums() of a tensor that is not open; steps that no row gives a weight are not read."""
-        used, weights = weighted_steps(weights)
+        used, weights = weights.needed()
         with self.opened(name, which=used) as opened:
             self.sums(opened, weights, emit, onto_base=onto_base)
 
@@ -182,12 +185,6 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._blas.restore_original_limits()
-
-
-def weighted_steps(weights: Array) -> tuple[list[int], Array]:
-    """The steps that any row of the weights [K, T] needs (one at least), and those columns of the weights."""
-    used = np.flatnonzero(weights.any(axis=0)).tolist() or [0]
-    return used, np.ascontiguousarray(weights[:, used])
 
 
 def _stop(running: Sequence[Future[Any]]) -> None:

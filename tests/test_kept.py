@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relex import page_cache
+from relex.directed import Directed
 from relex.importing import import_checkpoints
 from relex.kept import Kept
 from relex.processor import Processor
@@ -81,7 +82,7 @@ def test_rows_that_come_from_storage_are_read_once(tmp_path, monkeypatch, cached
         before = _bytes_read()
         stream.gram(opened)
         middle = _bytes_read()
-        stream.sums(opened, np.ones((1, 4)), lambda *_: None)
+        stream.sums(opened, Directed.plain(np.ones((1, 4))), lambda *_: None)
         after = _bytes_read()
         size = window.numel(name) * 4
         assert 5 * size <= middle - before < 6 * size

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from relex.accelerator import Accelerator
+from relex.directed import Directed
 from relex.importing import import_checkpoints
 from relex.stream import Stream
 from relex.trajectory import Trajectory
@@ -51,7 +52,7 @@ def main() -> None:
         source = make_checkpoints(Path(work) / "source", base, range(1, given.steps + 1))
         import_checkpoints(source, base, Path(work) / "window")
         total = sum(path.stat().st_size for path in source.rglob("*.safetensors"))
-        weights = np.ones((1, given.steps))
+        weights = Directed.plain(np.ones((1, given.steps)))
         with (
             Window(Trajectory(Path(work) / "window"), base) as window,
             Stream(window, 16 << 30, Accelerator("cuda"), targets=1) as stream,
