@@ -27,8 +27,10 @@ class Directed:
     @classmethod
     def along(cls, amounts: Sequence[float] | Array, rows: Array) -> Directed:
         """amounts [K] along rows [K, T]; equal rows become one direction."""
-        directions, which = np.unique(rows, axis=0, return_inverse=True)
-        return cls(directions, which.reshape(-1).astype(np.int64), np.asarray(amounts, np.float64))
+        places: dict[bytes, int] = {}
+        which = np.array([places.setdefault(row.tobytes(), len(places)) for row in rows], np.int64)
+        _, first = np.unique(which, return_index=True)
+        return cls(rows[first], which, np.asarray(amounts, np.float64))
 
     @classmethod
     def plain(cls, weights: Array) -> Directed:

@@ -17,6 +17,7 @@ from relex.kernels import (
     TILE,
     bits_of,
     decode,
+    float32_of,
     from_bfloat16,
     item_of,
     load,
@@ -128,22 +129,24 @@ def gram_block(  # type: ignore[no-untyped-def]
 
 
 @njit(**EXACT)
-def _differences(address, stride, base, begin, width, differences, inexact):  # type: ignore[no-untyped-def]
-    """differences[t] [width] uint16: theta_t - theta_(t-1) as bfloat16, zero up to the next LINE of columns; inexact[i]
-    is zero where all of column i are exact."""
-    for i in range(width):
+def _differences(address, stride, base, begin, pairs, differences, inexact):  # type: ignore[no-untyped-def]
+    """differences[t] [pairs] uint32: theta_t - theta_(t-1) of two columns as bfloat16, as they are stored, zero up to
+    the next LINE of columns; inexact [pairs] uint32: zero in a column's half where all of its differences are exact."""
+    up, low, high = np.uint32(16), np.uint32(0xFFFF), np.uint32(0xFFFF0000)
+    for i in range(pairs):
         inexact[i] = 0
     before = base
     for t in range(differences.shape[0]):
         held = differences[t]
         after = address + t * stride
-        now = carray(pointer(after + 2 * begin), (width,), np.uint16)
-        then = carray(pointer(before + 2 * begin), (width,), np.uint16)
-        for i in range(width):
-            bits = bits_of(from_bfloat16(now[i]) - from_bfloat16(then[i]))
-            inexact[i] |= bits & np.uint32(0xFFFF)
-            held[i] = np.uint16(bits >> np.uint32(16))
-        for i in range(width, -(-width // LINE) * LINE):
+        now = carray(pointer(after + 2 * begin), (pairs,), np.uint32)
+        then = carray(pointer(before + 2 * begin), (pairs,), np.uint32)
+        for i in range(pairs):
+            even = bits_of(float32_of(now[i] << up) - float32_of(then[i] << up))
+            odd = bits_of(float32_of(now[i] & high) - float32_of(then[i] & high))
+            inexact[i] |= (odd << up) | (even & low)
+            held[i] = (odd & high) | (even >> up)
+        for i in range(pairs, -(-2 * pairs // LINE) * LINE // 2):
             held[i] = 0
         before = after
 
@@ -181,14 +184,16 @@ def difference_gram_block(  # type: ignore[no-untyped-def]
     columns where all differences are exact; the others (near zero; as a rule one to a few per cent) go to gram as
     gram_block has it. With S the lower triangle of ones, their part of G is S steps_gram S^T.
 
-    differences [T, CHUNK + LINE] uint16 and inexact [CHUNK] uint32 are buffers, tile [TILE * TILE] float32; the rest as
-    for gram_block, in float32, with first = 0.
+    differences [T, CHUNK + LINE] uint16 and inexact [CHUNK] uint16 are buffers, tile [TILE * TILE] float32; the rest as
+    for gram_block, in float32, with first = 0. Columns are taken in pairs: the last group of a tensor of odd size goes
+    to gram as a whole.
     """
     count = len(handles) - 1
     nothing, zero = np.zeros(CHUNK, np.float32), np.float32(0.0)
     origin, unit = np.zeros(CHUNK, np.float32), np.ones(1, np.float32)
     columns = np.zeros(CHUNK, np.uint16)
     base, first, row = np.int64(base_raw.ctypes.data), np.int64(differences.ctypes.data), differences.strides[0]
+    two_by_two = differences[:count].view(np.uint32)
     held = 0
     for grouped in range(start, stop, group):
         wide = min(group, stop - grouped)
@@ -198,11 +203,14 @@ def difference_gram_block(  # type: ignore[no-untyped-def]
             return failed
         for begin in range(0, wide, CHUNK):
             width = min(CHUNK, wide - begin)
-            _differences(address, 2 * wide, base, begin, width, differences[:count], inexact)
             aside = 0
-            for i in range(width):
-                columns[aside] = i
-                aside += inexact[i] != 0
+            if wide % 2:
+                aside = CHUNK
+            else:
+                _differences(address, 2 * wide, base, begin, width // 2, two_by_two, inexact.view(np.uint32))
+                for i in range(width):
+                    columns[aside] = i
+                    aside += inexact[i] != 0
             if held + aside > CHUNK or aside > _MANY:
                 _add_products(scratch, count, 0, held, zero, gram)
                 held = 0

@@ -84,7 +84,7 @@ class Processor:
                 lead.astype(dtype),
                 scratch,
                 self._scratch(rows.count, np.uint16),
-                self._buffer(("inexact",), lambda: np.empty(kernels.CHUNK, np.uint32)),
+                self._buffer(("inexact",), lambda: np.empty(kernels.CHUNK, np.uint16)),
                 self._buffer(("tile",), lambda: np.empty(kernels.TILE**2, np.float32)),
                 gram,
                 steps_gram,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -174,6 +175,31 @@ def test_a_sum_does_not_depend_on_the_others(windows, kind):
             np.testing.assert_array_equal(together, alone)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("make", ARITHMETICS)
+def test_a_sum_along_a_shared_direction_is_the_same_alone(windows, kind, make):
+    trajectory, base = windows[kind]
+    row, amounts = np.random.default_rng(3).normal(size=(1, len(STEPS))), [0.5, -2.0, 7.3]
+    whole = Directed.along(amounts, np.repeat(row, 3, axis=0))
+    with Window(Trajectory(trajectory), base) as window, Stream(window, LARGE, make(), targets=3) as stream:
+        for name in window.names:
+            together, alone = np.empty((2, 3, window.numel(name)), np.float32)
+
+            def keep(rows):
+                def emit(start, values):
+                    rows[:, start : start + values.shape[1]] = values
+
+                return emit
+
+            stream.sums_of(name, whole, keep(together))
+            for k, amount in enumerate(amounts):
+                stream.sums_of(name, Directed.along([amount], row), keep(alone[k : k + 1]))
+            np.testing.assert_array_equal(together, alone)
+            wanted = reference(window, name)
+            origin = window.base.tensor(name).reshape(-1).double().numpy()
+            np.testing.assert_allclose(together, origin + whole.dense @ wanted, rtol=1e-6, atol=1e-9)
+
+
 def test_a_large_tensor_in_float32_products_keeps_small_singular_values(tmp_path):
     # 200,000 values: above the size under which products are taken in float64.
     torch.manual_seed(0)
@@ -213,6 +239,37 @@ def test_large_bfloat16_checkpoints_are_as_exact_as_float64(tmp_path, rate, nois
         with stream.opened(name) as opened:
             gram = stream.gram(opened)
     check_every_rank(gram, wanted, rtol=1e-5)
+
+
+def test_a_large_bfloat16_tensor_of_an_odd_size_is_as_exact(tmp_path):
+    # Columns are decoded two at a time.
+    steps, size = list(range(1, 13)), 400_003
+    generator = torch.Generator().manual_seed(0)
+    origin, direction = torch.randn(2, size, generator=generator)
+    base = save(tiny_llama(), tmp_path / "base", dtype=torch.bfloat16)
+    for step in [0, *steps]:
+        moved = 0.02 * origin + 1e-4 * step * direction + 5e-4 * min(step, 1) * torch.randn(size, generator=generator)
+        folder = tmp_path / "full" / f"checkpoint-{step}" if step else base
+        if step:
+            shutil.copytree(base, folder)
+        held = load_file(base / "model.safetensors")
+        save_file({**held, "odd.weight": moved.bfloat16()}, folder / "model.safetensors", metadata={"format": "pt"})
+    import_checkpoints(tmp_path / "full", base, tmp_path / "window")
+    factors = np.random.default_rng(0).normal(size=(1, len(steps)))
+    with (
+        Window(Trajectory(tmp_path / "window"), base) as window,
+        Stream(window, LARGE, Processor(), targets=1) as stream,
+    ):
+        wanted, got = reference(window, "odd.weight"), np.empty((1, size), np.float32)
+
+        def keep(start, values):
+            got[:, start : start + values.shape[1]] = values
+
+        with stream.opened("odd.weight") as opened:
+            gram = stream.gram(opened)
+            stream.sums(opened, Directed.plain(factors), keep, onto_base=False)
+    check_every_rank(gram, wanted, rtol=1e-5)
+    np.testing.assert_allclose(got, factors @ wanted, rtol=1e-6, atol=1e-12)
 
 
 def test_a_new_step_costs_one_row(windows):
