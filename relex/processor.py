@@ -16,13 +16,13 @@ from relex.stream import Partial
 from relex.subspace import Array
 
 _EXACT_BELOW = 1 << 17  # elements under which Gram products are taken in float64: small tensors average less
-_READ = 3 << 20  # bytes of rows read before they are used: fewer calls, and still in a cache then
+_READ = 4 << 20  # bytes of rows read before they are used: fewer calls, and still in a cache then
 
 
 class Processor:
     """stream.Arithmetic by kernels.py. Buffers are kept per thread."""
 
-    widest = 1 << 18
+    widest = 1 << 19
 
     def __init__(self) -> None:
         self._local = threading.local()
