@@ -79,6 +79,15 @@ def reference(window: Window, name: str) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
+def into(rows: np.ndarray):
+    """What writes blocks of sums to rows [K, d]."""
+
+    def emit(start, values):
+        rows[:, start : start + values.shape[1]] = values
+
+    return emit
+
+
 def from_storage(monkeypatch):
     """As if the page cache held nothing, so that rows are kept between the passes."""
     monkeypatch.setattr(page_cache, "holds", lambda *_: False)
@@ -97,24 +106,20 @@ def test_gram_and_sums_equal_float64(windows, kind, make, kept, monkeypatch):
             wanted = reference(window, name)
             origin = window.base.tensor(name).reshape(-1).double().numpy()
             got = np.empty((3, wanted.shape[1]), np.float32)
-
-            def keep(start, values, got=got):
-                got[: len(values), start : start + values.shape[1]] = values
-
             with stream.opened(name, keep=kept) as opened:
                 assert (opened.kept is not None) == kept
                 gram = stream.gram(opened)
-                stream.sums(opened, Directed.plain(factors), keep)
+                stream.sums(opened, Directed.plain(factors), into(got))
                 np.testing.assert_array_equal(deltas(opened, (0, wanted.shape[1])), wanted.astype(np.float32))
             scale = np.sqrt(np.outer(np.diag(wanted @ wanted.T), np.diag(wanted @ wanted.T)))
             assert (np.abs(gram - wanted @ wanted.T) <= 1e-12 * scale).all()
             np.testing.assert_allclose(got, origin + factors @ wanted, rtol=1e-6, atol=1e-9)
             # A delta of float32 checkpoints rounds to float32, or does not: 2**-24 of each.
             bound = 2.0**-24 * (np.abs(factors) @ np.abs(wanted) + np.abs(factors @ wanted)) + 1e-15
-            stream.sums_of(name, Directed.plain(factors), keep, onto_base=False)
+            stream.sums_of(name, Directed.plain(factors), into(got), onto_base=False)
             assert (np.abs(got - factors @ wanted) <= bound).all()
             got = got[:1]  # one sum alone takes another way
-            stream.sums_of(name, Directed.plain(factors[:1]), keep)
+            stream.sums_of(name, Directed.plain(factors[:1]), into(got))
             np.testing.assert_allclose(got, origin + factors[:1] @ wanted, rtol=1e-6, atol=1e-9)
 
 
@@ -162,16 +167,9 @@ def test_a_sum_does_not_depend_on_the_others(windows, kind):
     with Window(Trajectory(trajectory), base) as window, Stream(window, LARGE, Processor(), targets=3) as stream:
         for name in window.names:
             together, alone = np.empty((2, 3, window.numel(name)), np.float32)
-
-            def keep(rows):
-                def emit(start, values):
-                    rows[:, start : start + values.shape[1]] = values
-
-                return emit
-
-            stream.sums_of(name, Directed.plain(factors), keep(together))
+            stream.sums_of(name, Directed.plain(factors), into(together))
             for k in range(3):
-                stream.sums_of(name, Directed.plain(factors[[k]]), keep(alone[k : k + 1]))
+                stream.sums_of(name, Directed.plain(factors[[k]]), into(alone[k : k + 1]))
             np.testing.assert_array_equal(together, alone)
 
 
@@ -184,16 +182,9 @@ def test_a_sum_along_a_shared_direction_is_the_same_alone(windows, kind, make):
     with Window(Trajectory(trajectory), base) as window, Stream(window, LARGE, make(), targets=3) as stream:
         for name in window.names:
             together, alone = np.empty((2, 3, window.numel(name)), np.float32)
-
-            def keep(rows):
-                def emit(start, values):
-                    rows[:, start : start + values.shape[1]] = values
-
-                return emit
-
-            stream.sums_of(name, whole, keep(together))
+            stream.sums_of(name, whole, into(together))
             for k, amount in enumerate(amounts):
-                stream.sums_of(name, Directed.along([amount], row), keep(alone[k : k + 1]))
+                stream.sums_of(name, Directed.along([amount], row), into(alone[k : k + 1]))
             np.testing.assert_array_equal(together, alone)
             wanted = reference(window, name)
             origin = window.base.tensor(name).reshape(-1).double().numpy()
@@ -261,13 +252,9 @@ def test_a_large_bfloat16_tensor_of_an_odd_size_is_as_exact(tmp_path):
         Stream(window, LARGE, Processor(), targets=1) as stream,
     ):
         wanted, got = reference(window, "odd.weight"), np.empty((1, size), np.float32)
-
-        def keep(start, values):
-            got[:, start : start + values.shape[1]] = values
-
         with stream.opened("odd.weight") as opened:
             gram = stream.gram(opened)
-            stream.sums(opened, Directed.plain(factors), keep, onto_base=False)
+            stream.sums(opened, Directed.plain(factors), into(got), onto_base=False)
     check_every_rank(gram, wanted, rtol=1e-5)
     np.testing.assert_allclose(got, factors @ wanted, rtol=1e-6, atol=1e-12)
 
