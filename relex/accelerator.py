@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from relex import kernels
 from relex.directed import Directed
-from relex.opened import Block, Opened, Singles
-from relex.stream import Partial
+from relex.opened import Block, Opened
+from relex.stream import Emit, Partial
 from relex.subspace import Array
 
 _STORED = {
@@ -86,11 +86,11 @@ class Accelerator:
         found[first:] = (moved[first:] @ moved.T).cpu().numpy()
         return Partial(found, None)
 
-    def sums(self, opened: Opened, block: Block, weights: Directed, *, onto_base: bool) -> Singles:
+    def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
         """See stream.Arithmetic."""
         moved, origin = self._deltas(opened, block)
         along = torch.from_numpy(weights.directions).to(self._device) @ moved.double()
         which, amounts = (torch.from_numpy(part).to(self._device) for part in (weights.which, weights.amounts))
         total = along[which].mul_(amounts[:, None])
         onto = origin if onto_base else torch.zeros_like(origin)
-        return torch.where(total == 0, onto, (onto.double() + total).float()).cpu().numpy()
+        emit(block[0], torch.where(total == 0, onto, (onto.double() + total).float()).cpu().numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from relex.directed import Directed
 from relex.opened import Opened, Singles
 from relex.pipeline import Pipeline, Work
 from relex.rounding import Rounding
-from relex.stream import Stream
+from relex.stream import Emit, Stream
 from relex.subspace import Array
 
 WeightsOf = Callable[[str, Array], Directed]  # (tensor name, its G [T, T]) -> w [K, T]
@@ -37,10 +38,10 @@ def write_sums(
     total = len(window.steps)
     heads = {embedding: head for head, embedding in window.twins.items()}
     found = dict[str, Array]()
-    rounding = Rounding()
+    out = _Out(stream, writers)
 
     def sums(opened: Opened, weights: Directed, places: Sequence[str]) -> Work:
-        done = stream.begin_sums(opened, weights, _emitter(stream, writers, places, rounding))
+        done = stream.begin_sums(opened, weights, out.emitter(places))
         yield
         done()
 
@@ -79,29 +80,39 @@ def write_step(stream: Stream, row: int, writer: CheckpointWriter) -> None:
     """Write theta of one observed step, `row` of the window; reads that step only."""
     weights = Directed.plain(np.eye(len(stream.window.steps))[[row]])
     heads = {embedding: head for head, embedding in stream.window.twins.items()}
-    rounding = Rounding()
+    out = _Out(stream, [writer])
     for name in tqdm(stream.window.base.names, desc="materialize", unit="tensor", disable=None):
         if name in stream.window.twins:
             continue
         places = [name, heads[name]] if name in heads else [name]
         if name in stream.window.names:
-            stream.sums_of(name, weights, _emitter(stream, [writer], places, rounding))
+            stream.sums_of(name, weights, out.emitter(places))
         else:
             _copy(stream, [writer], places, name)
 
 
-def _emitter(
-    stream: Stream, writers: Sequence[CheckpointWriter], places: Sequence[str], rounding: Rounding
-) -> Callable[[int, Singles], None]:
-    dtype = stream.window.base.specs[places[0]].torch_dtype
+class _Out:
+    """Sums rounded and written, one file each. A file takes one write at a time: threads begin with different ones."""
 
-    def emit(start: int, values: Singles) -> None:
-        for writer, row in zip(writers, values, strict=True):
-            rounded = rounding(row, dtype)
-            for place in places:
-                writer.write_raw(place, rounded, start * dtype.itemsize)
+    def __init__(self, stream: Stream, writers: Sequence[CheckpointWriter]):
+        self._specs, self._threads, self._writers = stream.window.base.specs, stream.threads, writers
+        self._rounding = Rounding()
+        self._seen = dict[int, int]()
 
-    return emit
+    def emitter(self, places: Sequence[str]) -> Emit:
+        """What takes the sums of a tensor, for all of its places."""
+        dtype = self._specs[places[0]].torch_dtype
+
+        def emit(start: int, values: Singles) -> None:
+            thread = self._seen.setdefault(threading.get_ident(), len(self._seen))
+            first = thread * len(self._writers) // self._threads
+            for at in range(first, first + len(self._writers)):
+                turn = at % len(self._writers)
+                rounded = self._rounding(values[turn], dtype)
+                for place in places:
+                    self._writers[turn].write_raw(place, rounded, start * dtype.itemsize)
+
+        return emit
 
 
 def _copy(stream: Stream, writers: Sequence[CheckpointWriter], places: Sequence[str], name: str) -> None:

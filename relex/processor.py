@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from relex import kernels, kernels_bfloat16, kernels_gram, kernels_sum
 from relex.directed import Directed
-from relex.opened import Block, Opened, Singles
-from relex.stream import Partial
+from relex.opened import Block, Opened
+from relex.stream import Emit, Partial
 from relex.subspace import Array
 
 _EXACT_BELOW = 1 << 17  # elements under which Gram products are taken in float64: small tensors average less
 _READ = 4 << 20  # bytes of rows read before they are used: fewer calls, and still in a cache then
+_SUMS = 1 << 18  # sums handed on at a time, those of all targets together, unless one reading makes more
 
 
 class Processor:
     """stream.Arithmetic by kernels.py. Buffers are kept per thread."""
 
-    widest = 1 << 19
+    widest = 1 << 20
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -33,7 +34,8 @@ class Processor:
         read = max(_READ, steps * 4 * kernels.CHUNK)
         decoded = padded * (kernels.CHUNK + kernels_bfloat16.LINE) * (8 + 4 + 2)
         strips = kernels.CHUNK * 8 * (kernels.TILE + targets)
-        return read + 4 * columns + decoded + strips + columns * targets * 8
+        group = min(columns, max(_READ // steps, kernels.CHUNK))
+        return read + 4 * group + decoded + strips + 8 * max(_SUMS, targets * group)
 
     def _buffer(self, key: tuple[object, ...], make: Callable[[], NDArray]) -> NDArray:
         """This thread's buffer of that kind; the sums of one shape are kept, another shape replaces them."""
@@ -45,8 +47,8 @@ class Processor:
     def _scratch(self, rows: int, dtype: type) -> NDArray:
         return self._buffer((np.dtype(dtype).name, rows), lambda: kernels.scratch_for(rows, dtype))
 
-    def _arguments(self, opened: Opened, block: Block) -> tuple[Any, ...]:
-        """start, stop, group, kept, filled, raw, base_raw for a kernel."""
+    def _reading(self, opened: Opened, block: Block) -> tuple[Any, ...]:
+        """group, kept, filled, raw, base_raw for a kernel; the groups of a block are the same in both passes."""
         rows, width = opened.rows, block[1] - block[0]
         most = max(_READ // (rows.count * rows.item * kernels.CHUNK), 1) * kernels.CHUNK
         most = min(most, self.widest)
@@ -58,7 +60,7 @@ class Processor:
         else:
             raw = opened.kept
         base_raw = self._buffer(("base", most), lambda: kernels.aligned(most * 4))
-        return (*block, group, opened.kept is not None, opened.filled, raw, base_raw)
+        return (group, opened.kept is not None, opened.filled, raw, base_raw)
 
     def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
         """See stream.Arithmetic."""
@@ -67,7 +69,7 @@ class Processor:
         scratch = self._scratch(rows.count, dtype)
         gram = np.zeros((len(scratch), len(scratch)))
         files = (opened.handles, opened.positions)
-        scales, arguments = rows.scales_of(*block), self._arguments(opened, block)
+        scales, arguments = rows.scales_of(*block), (*block, *self._reading(opened, block))
         by_differences = (
             kernels_bfloat16.AVAILABLE
             and dtype == np.float32
@@ -98,33 +100,41 @@ class Processor:
         opened.check(failed)
         return Partial(gram[: rows.count, : rows.count], None)
 
-    def sums(self, opened: Opened, block: Block, weights: Directed, *, onto_base: bool) -> Singles:
-        """See stream.Arithmetic."""
-        rows, width = opened.rows, block[1] - block[0]
-        count, apart = len(weights.which), len(weights.directions)
-        scales = rows.scales_of(*block)
+    def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
+        """See stream.Arithmetic. Handed on in parts that stay in a cache, however many sums there are."""
+        rows, count, apart = opened.rows, len(weights.which), len(weights.directions)
+        group, *reading = self._reading(opened, block)
         padded = np.zeros((apart, -(-rows.count // kernels.TILE) * kernels.TILE))
         padded[:, : rows.count] = weights.directions
+        four = self._buffer(("four",), lambda: np.zeros((kernels.TILE, kernels.CHUNK), np.float32))
+        pairs = self._buffer(("pairs",), lambda: np.empty((2, kernels.CHUNK // 2)))
+        totals = self._buffer(("totals", apart), lambda: np.empty((apart, kernels.CHUNK)))
+        widest = group * max(_SUMS // (count * group), 1)
+        out = self._buffer(("sums", count * widest), lambda: np.empty(count * widest, np.float32))
         if rows.kind == kernels.KIND_FLOAT16:
-            padded[:, : rows.count] *= scales[:, 0]
-        out = self._buffer(("sums", count), lambda: np.empty(count * self.widest, np.float32))
-        shaped = out[: count * width].reshape(count, width)
-        failed = kernels_sum.sum_block(
-            opened.handles,
-            opened.positions,
-            rows.kind,
-            scales,
-            rows.base_kind,
-            *self._arguments(opened, block),
-            rows.subtract,
-            onto_base,
-            padded,
-            weights.which,
-            weights.amounts,
-            self._buffer(("four",), lambda: np.zeros((kernels.TILE, kernels.CHUNK), np.float32)),
-            self._buffer(("pairs",), lambda: np.empty((2, kernels.CHUNK // 2))),
-            self._buffer(("totals", apart), lambda: np.empty((apart, kernels.CHUNK))),
-            shaped,
-        )
-        opened.check(failed)
-        return shaped
+            padded[:, : rows.count] *= rows.scales_of(*block)[:, 0]
+        for start in range(*block, widest):
+            stop = min(start + widest, block[1])
+            shaped = out[: count * (stop - start)].reshape(count, stop - start)
+            failed = kernels_sum.sum_block(
+                opened.handles,
+                opened.positions,
+                rows.kind,
+                rows.scales_of(start, stop),
+                rows.base_kind,
+                start,
+                stop,
+                group,
+                *reading,
+                rows.subtract,
+                onto_base,
+                padded,
+                weights.which,
+                weights.amounts,
+                four,
+                pairs,
+                totals,
+                shaped,
+            )
+            opened.check(failed)
+            emit(start, shaped)

@@ -54,8 +54,9 @@ class Arithmetic(Protocol):
         """A block's part of G, from row `first`; lead [T] as in kernels_gram.gram_block."""
         ...
 
-    def sums(self, opened: Opened, block: Block, weights: Directed, *, onto_base: bool) -> Singles:
-        """Weighted sums of one block, on theta_0 or alone, [K, columns] float32; valid until this thread's next."""
+    def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
+        """Weighted sums of one block, on theta_0 or alone, in one part or several; what emit receives is valid until
+        it returns."""
         ...
 
 
@@ -157,12 +158,9 @@ class Stream:
         self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True
     ) -> Callable[[], None]:
         """Leave sums() to the threads; the function returned waits for it."""
-
-        def one(block: Block) -> None:
-            emit(block[0], self.arithmetic.sums(opened, block, weights, onto_base=onto_base))
-
         blocks = blocks_of(opened.rows.numel, self.arithmetic.widest)
-        parts = [self._pool.submit(one, block) for block in blocks]
+        sums = self.arithmetic.sums
+        parts = [self._pool.submit(sums, opened, block, weights, emit, onto_base=onto_base) for block in blocks]
         opened.running += parts
 
         def finish() -> None:

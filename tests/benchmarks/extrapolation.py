@@ -26,7 +26,12 @@ What profiling found (2 cores with AVX-512, 10.7 GB in the page cache; processor
   pass 1.36 -> 1.03, differences 0.37 -> 0.25.
 - Targets of rank 1 lie along one direction, so they are one sum: what a further one costs is writing it. Several
   directions share what is decoded once, 2048 columns at a time: with 512 the calls alone cost 0.5.
-- Blocks of half a million columns read 4 MiB at a time take 5 % less than half of each: fewer hands to change.
+- Blocks of a million columns, read 4 MiB at a time, take 7 % (wall) less than of a quarter of it, read 3 MiB at a time:
+  fewer hands to change. Sums are handed on a quarter of a million at a time, or five targets would fill the third-level
+  cache: with the next line 0.1 (wall) of a call with five.
+- Two threads that write to the same file wait for each other: each begins with another target's.
+- Pages for what is written cost 0.02 a target where they were in use shortly before, 0.1 to 0.4 where this virtual
+  machine must ask its host for them. Of a further target that is most, and why its share varies.
 - float16 by the processor's own conversion: a sixth less for a pass of sums than by integer operations.
 - Tensors overlap: one after another, the threads waited 0.3 s (wall) for the last block of each and for the weights.
 - BLAS's threads wait in a loop after every small eigenvalue problem: 0.2. Rounding by torch started threads as well.
