@@ -104,6 +104,7 @@ class _Out:
         dtype = self._specs[places[0]].torch_dtype
 
         def emit(start: int, values: Singles) -> None:
+            assert len(values) == len(self._writers)
             thread = self._seen.setdefault(threading.get_ident(), len(self._seen))
             first = thread * len(self._writers) // self._threads
             for at in range(first, first + len(self._writers)):

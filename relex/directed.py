@@ -27,10 +27,11 @@ class Directed:
     @classmethod
     def along(cls, amounts: Sequence[float] | Array, rows: Array) -> Directed:
         """amounts [K] along rows [K, T]; equal rows become one direction."""
-        places: dict[bytes, int] = {}
-        which = np.array([places.setdefault(row.tobytes(), len(places)) for row in rows], np.int64)
-        _, first = np.unique(which, return_index=True)
-        return cls(rows[first], which, np.asarray(amounts, np.float64))
+        keys = [row.tobytes() for row in rows]
+        unique = dict(zip(keys, rows, strict=True))
+        places = {key: place for place, key in enumerate(unique)}
+        which = np.array([places[key] for key in keys], np.int64)
+        return cls(np.stack(list(unique.values())), which, np.asarray(amounts, np.float64))
 
     @classmethod
     def plain(cls, weights: Array) -> Directed:

@@ -110,7 +110,8 @@ class Processor:
         pairs = self._buffer(("pairs",), lambda: np.empty((2, kernels.CHUNK // 2)))
         totals = self._buffer(("totals", apart), lambda: np.empty((apart, kernels.CHUNK)))
         widest = group * max(_SUMS // (count * group), 1)
-        out = self._buffer(("sums", count * widest), lambda: np.empty(count * widest, np.float32))
+        most = max(_SUMS, count * min(self.widest, max(_READ // rows.count, kernels.CHUNK)))  # of any tensor
+        out = self._buffer(("sums", most), lambda: np.empty(most, np.float32))
         if rows.kind == kernels.KIND_FLOAT16:
             padded[:, : rows.count] *= rows.scales_of(*block)[:, 0]
         for start in range(*block, widest):
