@@ -34,8 +34,7 @@ class Processor:
         read = max(_READ, steps * 4 * kernels.CHUNK)
         decoded = padded * (kernels.CHUNK + kernels_bfloat16.LINE) * (8 + 4 + 2)
         strips = kernels.CHUNK * 8 * (kernels.TILE + targets)
-        group = min(columns, max(_READ // steps, kernels.CHUNK))
-        return read + 4 * group + decoded + strips + 8 * max(_SUMS, targets * group)
+        return read + 4 * _SUMS + decoded + strips + 8 * _SUMS * max(targets, 1)
 
     def _buffer(self, key: tuple[object, ...], make: Callable[[], NDArray]) -> NDArray:
         """This thread's buffer of that kind; the sums of one shape are kept, another shape replaces them."""
@@ -51,7 +50,7 @@ class Processor:
         """group, kept, filled, raw, base_raw for a kernel; the groups of a block are the same in both passes."""
         rows, width = opened.rows, block[1] - block[0]
         most = max(_READ // (rows.count * rows.item * kernels.CHUNK), 1) * kernels.CHUNK
-        most = min(most, self.widest)
+        most = min(most, _SUMS)  # where few steps are needed, too
         groups = max(-(-width // most), 1)
         group = -(-width // (groups * kernels.CHUNK)) * kernels.CHUNK  # the groups of a block are alike
         if opened.kept is None:
@@ -110,8 +109,7 @@ class Processor:
         pairs = self._buffer(("pairs",), lambda: np.empty((2, kernels.CHUNK // 2)))
         totals = self._buffer(("totals", apart), lambda: np.empty((apart, kernels.CHUNK)))
         widest = group * max(_SUMS // (count * group), 1)
-        most = max(_SUMS, count * min(self.widest, max(_READ // rows.count, kernels.CHUNK)))  # of any tensor
-        out = self._buffer(("sums", most), lambda: np.empty(most, np.float32))
+        out = self._buffer(("sums", count), lambda: np.empty(count * _SUMS, np.float32))
         if rows.kind == kernels.KIND_FLOAT16:
             padded[:, : rows.count] *= rows.scales_of(*block)[:, 0]
         for start in range(*block, widest):
