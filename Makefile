@@ -1,5 +1,6 @@
 # make nightly   set up once, then run the night that params.yaml describes
-# make test      set up once, then lint, type check, check the import layers, and run the tests
+# make check     set up once, then lint, type check, check the import contracts, and run the quick tests: 3 minutes at most
+# make test      the same with every test, on the real parts, in two processes
 # make bench     set up once, then run the benchmarks
 # On a CUDA machine: make LOCK=infra/locks/cuda-py311.txt nightly
 
@@ -8,21 +9,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK ?= infra/locks/cpu-py311.txt
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
+# Two processes, each with its own folders and ports; the tests of a file stay together and share what they start.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: nightly test bench lint
+.PHONY: nightly check test bench lint
 
 nightly: $(STAMP)
 	@$(BIN)/python -m flows.nightly
 
+check: lint
+	$(PYTEST) -m "not real and not slow"
+
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks

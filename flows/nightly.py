@@ -17,13 +17,14 @@ from collections.abc import Iterator, Sequence
 from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 
+from flows.command import run_command_line
 from flows.server import prefect_server
 from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
-from relex.errors import Busy, InputErrors, RelexError
-from relex.preflight import faults
-from relex.workspace import NIGHT_LOCK, PARAMS, STATE
+from relex.core.errors import Busy, InputErrors
+from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE
+from relex.params.preflight import faults
 
 
 @flow(name="nightly", log_prints=True)
@@ -94,20 +95,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--serve", metavar="CRON", help='a cron schedule such as "0 1 * * *"')
     parser.add_argument("--timezone", default="UTC", help="of the schedule (default: UTC)")
-    options = parser.parse_args(arguments)
-    try:
-        preflight()
-        with night_lock():
-            pass  # tell a second night at once, before a server is started for it
-        with prefect_server():
-            if options.serve:
-                serve(options.serve, options.timezone)
-            else:
-                nightly()
-    except RelexError as error:
-        print(f"relex: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_command_line(parser, arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    preflight()
+    with night_lock():
+        pass  # tell a second night at once, before a server is started for it
+    with prefect_server():
+        if options.serve:
+            serve(options.serve, options.timezone)
+        else:
+            nightly()
 
 
 def serve(cron: str, timezone: str) -> None:

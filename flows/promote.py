@@ -4,7 +4,7 @@
     python -m flows.promote --version 3 [--force] --reason ...  a version by its number
     python -m flows.promote --rollback --reason ...             back to the champion before
 
-What may move, and that it moves as a whole or not at all, is relex's business (relex/registry_moves.py); the flow
+What may move, and that it moves as a whole or not at all, is relex's business (relex/registry/store/moves.py); the flow
 gives it a place in Prefect: who ran it, when, what it said.
 """
 
@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.command import run_command_line
 from flows.server import prefect_server
 from flows.stages import run_action
-from relex.atomic import read_json
-from relex.errors import RelexError
-from relex.workspace import HISTORY, STATE
+from relex.core.atomic import read_json
+from relex.core.workspace import HISTORY, STATE
 
 
 @flow(name="promote", log_prints=True)
@@ -59,17 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="without a passing decision; needs --reason")
     parser.add_argument("--reason", default="", help="recorded in the history")
     parser.add_argument("--rollback", action="store_true", help="back to the champion before")
-    options = parser.parse_args(arguments)
-    try:
-        with prefect_server():
-            if options.rollback:
-                rollback(options.reason)
-            else:
-                promote(options.version, options.force, options.reason)
-    except RelexError as error:
-        print(f"relex: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_command_line(parser, arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    with prefect_server():
+        if options.rollback:
+            rollback(options.reason)
+        else:
+            promote(options.version, options.force, options.reason)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from flows.stages import environment
-from relex.atomic import write_text
-from relex.digest import file_sha256, json_sha256
-from relex.workspace import CHAMPION, HISTORY, METRICS, PARAMS, STATE
+from relex.core.atomic import write_text
+from relex.core.digest import file_sha256, json_sha256
+from relex.core.workspace import CHAMPION, HISTORY, METRICS, PARAMS, STATE
 
 _SAVED = STATE / "saved"
 

@@ -16,7 +16,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 
 from flows.supervise import supervised
-from relex.errors import StageFailed
+from relex.core.errors import StageFailed
 
 HOME = Path(".prefect")  # its database: the history of runs outlives the server
 _START_SECONDS = 120

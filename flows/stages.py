@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 
 from flows.supervise import supervised
-from relex.errors import InputError, StageFailed
+from relex.core.errors import InputError, StageFailed
 
 STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
 

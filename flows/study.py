@@ -20,14 +20,14 @@ from typing import Any
 from prefect import flow, get_run_logger
 from ruamel.yaml import YAML
 
+from flows.command import run_command_line
 from flows.server import prefect_server
 from flows.stages import run_action
 from flows.study_tables import page
-from relex.atomic import read_json, write_text
-from relex.errors import RelexError
-from relex.params import load
-from relex.scores import load_scores
-from relex.workspace import CHAMPION, DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS, TRAIN_METRICS
+from relex.core.atomic import read_json, write_text
+from relex.core.workspace import CHAMPION, DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS, TRAIN_METRICS
+from relex.params.load import load
+from relex.stages.decide.scores import load_scores
 
 STUDY = Path("study")
 PAGE = Path("docs/study.md")
@@ -134,15 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--targets", type=int, nargs="+", help="steps to forecast (default: those of params.yaml)")
     parser.add_argument("--true-steps", type=int, default=0, help="also train to this step, for comparison")
     parser.add_argument("--bent", type=int, nargs="+", default=[], help="seeds to run once more in a way that bends")
-    options = parser.parse_args(arguments)
-    try:
-        targets = options.targets or list(load(PARAMS).extrapolate.targets)
-        with prefect_server():
-            study(options.seeds, targets, options.true_steps, options.bent)
-    except RelexError as error:
-        print(f"relex: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_command_line(parser, arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    targets = options.targets or list(load(PARAMS).extrapolate.targets)
+    with prefect_server():
+        study(options.seeds, targets, options.true_steps, options.bent)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relex.scores import Scores
-from relex.statistics import paired_test
+from relex.stages.decide.paired import paired_test
+from relex.stages.decide.scores import Scores
 
 _LEVEL = 0.025  # one-sided: the interval is a 95 % one
 _RESAMPLES = 10_000

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from relex.atomic import read_json
-from relex.params import load
-from relex.workspace import CANDIDATES, DECISION, EVALUATION_METRICS, PARAMS, REPORT, STATE, TRAIN_METRICS
+from relex.core.atomic import read_json
+from relex.core.workspace import CANDIDATES, DECISION, EVALUATION_METRICS, PARAMS, REPORT, STATE, TRAIN_METRICS
+from relex.params.load import load
 
 # What a suite's role means to a reader; the suites that choose and gate are not reported here.
 _REPORTED = {"test": "in-domain", "ood": "out-of-domain"}

@@ -1,5 +1,26 @@
 """One thread a process: the tests run many processes, and OpenMP's threads wait badly for a busy core."""
 
+from __future__ import annotations
+
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long first, so that two processes end together (pytest -n 2 --no-loadscope-reorder).
+
+    Those in which every test is slow, then those with a slow test, then what starts real parts, then the quick ones.
+    """
+    by_file: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        by_file.setdefault(item.path, []).append(item)
+
+    def turn(item: pytest.Item) -> tuple[bool, bool, bool]:
+        here = by_file[item.path]
+        slow = [one.get_closest_marker("slow") is not None for one in here]
+        return not all(slow), not any(slow), not any(one.get_closest_marker("real") for one in here)
+
+    items.sort(key=turn)

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-INFRA = Path(__file__).parent.parent / "infra"
+from tests.builders import ROOT
+
+INFRA = ROOT / "infra"
 
 
 @pytest.fixture(scope="module")

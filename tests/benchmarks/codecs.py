@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from relex.codec import CODECS
-from relex.forecast import Forecast, weights
-from relex.tensors import TensorFile
-from relex.trajectory import Trajectory
+from relex.checkpoints.tensors import TensorFile
+from relex.forecast.weights import Forecast, weights
+from relex.trajectory.codec import CODECS
+from relex.trajectory.reader import Trajectory
 
 _FACTORS = (1.5, 4.0, 10.0)  # horizons, as multiples of the window
 

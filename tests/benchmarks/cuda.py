@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from relex.accelerator import Accelerator
-from relex.directed import Directed
-from relex.importing import import_checkpoints
-from relex.stream import Stream
-from relex.trajectory import Trajectory
-from relex.window import Window
+from relex.forecast.directed import Directed
+from relex.trajectory.reader import Trajectory
+from relex.window.accelerator import Accelerator
+from relex.window.importing import import_checkpoints
+from relex.window.rows import Window
+from relex.window.stream import Stream
 from tests.benchmarks.windows import make_base, make_checkpoints
 
 

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import torch
 
-from relex.embedded import make_model, make_tokenizer
-from relex.engine_process import EngineProcess
-from relex.params import EmbeddedBase, load
+from relex.core.asking import BARE
+from relex.params.load import load
+from relex.stages.base.embedded import make_model, make_tokenizer
+from relex.stages.base.params import EmbeddedBase
+from relex.stages.evaluate.engine.process import EngineProcess
+from tests.builders import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 ONE_CORE = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # as when `relex evaluate` runs two
 SAMPLING = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 12, "logprobs": False}
 
@@ -45,7 +47,7 @@ def one(backend: str, checkpoint: Path, prompts: list[str], log: Path) -> tuple[
     with EngineProcess(settings, log, ONE_CORE) as engine:
         engine.wait_until_ready()
         started = time.perf_counter()
-        found = engine.generate(prompts, list(range(len(prompts))), SAMPLING, False)
+        found = engine.generate(prompts, list(range(len(prompts))), SAMPLING, BARE)
         return started - begin, time.perf_counter() - started, sum(item["tokens"] for item in found)
 
 

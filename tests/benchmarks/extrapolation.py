@@ -3,7 +3,7 @@
     python -m tests.benchmarks.extrapolation [--shape tiny] [--folder DIR] [--steps 40] [--repeats 3] [--times]
 
 The work: a 134 M-parameter Llama-shaped model, 40 full bfloat16 checkpoints imported by reference, one target; then
-the same window as our own float16 deltas. Every call of extrapolate() stands beside two sequential reads of the same
+the same window as our own float16 deltas. Every call stands beside two sequential reads of the same
 files on one thread, before and after it: `in pieces` into one buffer of 1 MiB, whose bytes never leave the core's cache
 (the fastest read there is), and `into memory`, every file whole into one buffer that is used again. What a program
 pays that reads every file into an array of its own (numpy.fromfile) is printed once. The repeat with the best ratio is
@@ -35,7 +35,7 @@ What profiling found (2 cores with AVX-512, 10.7 GB in the page cache; processor
 - float16 by the processor's own conversion: a sixth less for a pass of sums than by integer operations.
 - Tensors overlap: one after another, the threads waited 0.3 s (wall) for the last block of each and for the weights.
 - BLAS's threads wait in a loop after every small eigenvalue problem: 0.2. Rounding by torch started threads as well.
-  Python's cyclic collector went over all that imports made: 0.15, hence gc.freeze() in relex.cli.
+  Python's cyclic collector went over all that imports made: 0.15, hence gc.freeze() in relex/cli/stages.py.
 - Buffers that did not begin on a cache line made the tiles a fifth slower, by luck of the allocator: now they do.
 - Reading: mapping the files costs 2.2 in page faults alone (this virtual machine takes 2.5 us for one, and a fault
   brings 12 KB). Adding up all bytes took 1.3 from files mapped populated, 0.8 by pread to a small buffer. So rows are
@@ -73,18 +73,20 @@ from threadpoolctl import threadpool_limits
 from tests.benchmarks.windows import link_checkpoints, make_base, make_checkpoints
 
 # What a process does once is done before the clock starts: imports, Numba's deferred ones among them, and gc.freeze()
-# as in relex.cli.
+# as in relex/cli/stages.py.
 _CALL = """
 import gc, json, sys, time
 from pathlib import Path
 from numba.core.registry import cpu_target
-from relex.extrapolate import Request, extrapolate
+from relex.stages.extrapolate.stage import extrapolate_folder
+from relex.window.options import Options
+from relex.window.request import Request
 cpu_target.target_context.refresh()
 gc.freeze()
 trajectory, base, out, targets, memory, rank = sys.argv[1:]
-request = Request(tuple(json.loads(targets)), rank=int(rank), device="cpu", memory=memory)
+request = Request(tuple(json.loads(targets)), options=Options(rank=int(rank), device="cpu", memory=memory))
 start, used = time.perf_counter(), time.process_time()
-extrapolate(Path(trajectory), Path(base), request, Path(out))
+extrapolate_folder(Path(trajectory), Path(base), request, Path(out))
 print(json.dumps({"seconds": time.perf_counter() - start, "processor": time.process_time() - used}))
 """
 BUDGETS = ("256MiB", "1GiB")
@@ -276,7 +278,7 @@ def own(work: Path, base: Path, source: Path, repeats: int) -> None:
     """The same window as our own deltas; the full checkpoints go first, so that the page cache holds the deltas."""
     deltas = work / "deltas"
     program = (
-        "import sys; from pathlib import Path; from relex.importing import import_checkpoints as f; "
+        "import sys; from pathlib import Path; from relex.window.importing import import_checkpoints as f; "
         "f(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), copy=True, codec='float16')"
     )
     subprocess.run([sys.executable, "-c", program, str(source), str(base), str(deltas)], check=True)

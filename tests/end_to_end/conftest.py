@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.project import SMALL, Project
+from tests.builders.project import SMALL, Project
 
 
 @pytest.fixture(scope="session")

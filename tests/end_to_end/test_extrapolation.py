@@ -12,8 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from relex import cli
-from tests.builders import line_with_noise, save, tiny_llama, write_checkpoints
+from relex.cli import app as cli
+from tests.builders.windows import line_with_noise, save, tiny_llama, write_checkpoints
+
+pytestmark = pytest.mark.real
 
 STEPS = [5, 10, 15, 20, 30]
 

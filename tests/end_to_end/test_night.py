@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from flows.stages import STAGES
-from tests.project import SMALL, Project, alive, family, runs, wait_for
+from tests.builders.project import SMALL, Project, alive, family, runs, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 METRICS = (
     "metrics/base.json",
@@ -127,23 +127,28 @@ def test_other_targets_change_extrapolate_and_nothing_before_it(first_night):
 
 
 @pytest.mark.parametrize(
-    ("module", "again", "kept"),
+    ("module", "again"),
     [
-        ("relex/forecast.py", {"train", "diagnose", "extrapolate"}, {"problems", "base"}),  # train: its meter
-        ("relex/combine.py", {"train", "extrapolate"}, {"problems", "base", "diagnose"}),
-        ("relex/scan.py", {"diagnose"}, {"problems", "base", "train"}),
-        ("relex/gate.py", {"decide"}, {"problems", "base", "train", "diagnose", "extrapolate", "evaluate"}),
+        ("relex/registry/promotion.py", set()),
+        ("relex/cli/stages.py", set()),
+        ("relex/params/preflight.py", set()),
+        ("relex/window/kernels/sum.py", {"diagnose", "extrapolate"}),
+        ("relex/window/importing.py", {"diagnose", "extrapolate"}),
+        ("relex/forecast/fits.py", {"train", "diagnose", "extrapolate"}),  # train: its meter
+        ("relex/stages/train/capture.py", {"train"}),
+        ("relex/stages/extrapolate/combine.py", {"extrapolate"}),
+        ("relex/stages/evaluate/generation.py", {"evaluate", "decide"}),
+        ("relex/stages/decide/gate.py", {"decide"}),
     ],
 )
-def test_a_changed_line_runs_again_what_imports_it(first_night, module, again, kept):
+def test_a_changed_line_runs_again_the_stages_whose_rooms_it_stands_in_and_no_other(first_night, module, again):
     project, _ = first_night
     path = project.folder / module
     text = path.read_text()
     path.write_text(text + "\n# another line\n")
     changed = changed_stages(project)
     path.write_text(text)
-    assert again <= changed
-    assert not kept & changed
+    assert changed == again
 
 
 def test_dvc_repro_alone_gives_the_same_artifacts_as_the_flow(first_night, tmp_path):

@@ -15,9 +15,9 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 from flows.supervise import supervised
-from tests.project import SMALL, Project, alive, family, runs, wait_for
+from tests.builders.project import SMALL, Project, alive, family, runs, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 class Server:

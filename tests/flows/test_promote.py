@@ -8,9 +8,13 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.promote import promote, rollback
-from relex import registry, registry_client, registry_versions
-from relex.errors import InputError
-from tests.nights import change_params, finish_night, make_project
+from relex.core.errors import InputError
+from relex.registry.register import register
+from relex.registry.store import connection as registry_client
+from relex.registry.store import versions as registry_versions
+from tests.builders.nights import change_params, finish_night, make_project
+
+pytestmark = pytest.mark.real
 
 
 @pytest.mark.slow
@@ -23,10 +27,10 @@ def test_promotion_and_rollback_run_as_flows_and_a_refusal_fails_the_flow(
     params = change_params(project)
     with prefect_test_harness(server_startup_timeout=120):
         first = finish_night(project, 1, champion=None)
-        registry.register(params)
+        register(params)
         assert promote() == ["promoted: sort-digits version 1 is the champion"]
         finish_night(project, 2, champion=first)
-        registry.register(params)
+        register(params)
         assert promote(version="2") == ["promoted: sort-digits version 2 is the champion, after version 1"]
         assert rollback("complaints")[0].startswith("rolled back: sort-digits version 1 is the champion")
         with pytest.raises(InputError, match="taken back since"):

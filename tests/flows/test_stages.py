@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from flows.stages import run_command
-from relex.errors import InputError, StageFailed
+from relex.core.errors import InputError, StageFailed
+
+pytestmark = pytest.mark.real
 
 
 def python(code: str) -> list[str]:

@@ -7,10 +7,12 @@ import pytest
 
 from flows.study import _seeded, write_params
 from flows.study_tables import page
-from relex.errors import InputErrors
-from relex.params import load
-from relex.scores import Scores, SuiteScores
-from tests.project import ROOT
+from relex.core.errors import InputErrors
+from relex.params.load import load
+from relex.stages.decide.scores import Scores, SuiteScores
+from tests.builders.project import ROOT
+
+pytestmark = pytest.mark.real
 
 
 def suite(right: list[int], role: str = "test") -> SuiteScores:

@@ -14,6 +14,8 @@ import pytest
 
 from flows.supervise import supervised
 
+pytestmark = pytest.mark.real
+
 # A child that detaches a grandchild in a session of its own, writes both process ids, and sleeps.
 FAMILY = """
 import os, subprocess, sys, time

@@ -1,0 +1,22 @@
+"""What the command lines of flows/ share: arguments in, an exit code out, a user's errors as one message."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from relex.core.errors import RelexError
+
+
+def run_command_line(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, run: Callable[[argparse.Namespace], None]
+) -> int:
+    """Parse, run, and say how it ended: 0 done, 2 bad input, 1 anything else that is raised on purpose."""
+    options = parser.parse_args(arguments)
+    try:
+        run(options)
+    except RelexError as error:
+        print(f"relex: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0

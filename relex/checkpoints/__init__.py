@@ -1,0 +1,1 @@
+"""Hugging Face checkpoint folders of safetensors: read, written, compared, measured, hashed. May import core."""

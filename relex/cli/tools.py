@@ -1,0 +1,103 @@
+"""Commands on trajectories, and what helps with parameters and machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from relex.core.choices import Codec
+
+commands = typer.Typer()
+_ALONE = "Trajectories and extrapolation"
+
+TrajectoryOption = Annotated[Path, typer.Option("--trajectory", help="A trajectory folder (manifest.json, steps/).")]
+BaseOption = Annotated[Path, typer.Option("--base", help="The base checkpoint folder the trajectory started from.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The folder to write; it must not exist yet.")]
+
+
+@commands.command("import", rich_help_panel=_ALONE)
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="A folder of checkpoint-N, global_step_N\\[/actor/huggingface], step_N or step-N; "
+            "or hub:OWNER/NAME, a hub repository with such branches.",
+        ),
+    ],
+    base: BaseOption,
+    out: OutOption,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Re-encode the checkpoints as deltas instead of referring to them.")
+    ] = False,
+    codec: Annotated[Codec, typer.Option(help="With --copy: how the deltas are stored.")] = "float32",
+) -> None:
+    """Make a trajectory of full checkpoints that something else saved; SRC stays untouched."""
+    from relex.window import importing
+
+    typer.echo(importing.import_checkpoints(source, base, out, copy=copy, codec=codec))
+
+
+@commands.command(rich_help_panel=_ALONE)
+def verify(trajectory: Annotated[Path, typer.Argument(metavar="DIR", help="A trajectory folder.")]) -> None:
+    """Check every hash, shape and value of a trajectory."""
+    from relex.trajectory import reader as module
+
+    typer.echo(module.verify(trajectory))
+
+
+@commands.command(rich_help_panel=_ALONE)
+def materialize(
+    trajectory: TrajectoryOption,
+    base: BaseOption,
+    step: Annotated[int, typer.Option(help="An observed step.")],
+    out: OutOption,
+) -> None:
+    """Write an observed step back as a checkpoint folder."""
+    from relex.trajectory import materialize
+
+    materialize.materialize(trajectory, base, step, out)
+
+
+@commands.command(rich_help_panel=_ALONE)
+def calibrate(
+    nights: Annotated[int, typer.Option(help="Simulated nights a line of the tables.", min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the simulation.", min=0)] = 0,
+) -> None:
+    """Simulate nights through the decision: how often it promotes when nothing, or something, is better."""
+    from relex.params.load import read_params
+    from relex.stages.decide.calibrate import table
+
+    typer.echo(table(read_params().decide, nights, seed), nl=False)
+
+
+@commands.command(rich_help_panel=_ALONE)
+def doctor(
+    params: Annotated[
+        Optional[Path], typer.Option(help="Another parameter file, such as one of infra/profiles/.")
+    ] = None,
+) -> None:
+    """Check params.yaml and this machine, and say what a night will need in disk. Starts nothing."""
+    from relex.core.errors import InputErrors
+    from relex.core.workspace import PARAMS
+    from relex.params import doctor
+
+    page, faults = doctor.examine(params or PARAMS, Path())
+    typer.echo(page)
+    if faults:
+        raise InputErrors(faults)
+
+
+@commands.command(rich_help_panel=_ALONE)
+def profile(
+    name: Annotated[
+        Optional[str], typer.Argument(help="The profile to put in place; without it they are listed.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also over a params.yaml that nothing else holds.")] = False,
+) -> None:
+    """List the complete parameter files of infra/profiles/, or make one of them this project's params.yaml."""
+    from relex.params import profiles
+
+    typer.echo(profiles.listing() if name is None else profiles.install(name, force=force))

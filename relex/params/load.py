@@ -1,0 +1,127 @@
+"""params.yaml as frozen, validated models: checked once, at load, with all errors reported together.
+
+Every section is one stage. Rules between sections are in rules.py; what depends on the machine (a missing
+base folder, disk, write access) is in preflight.py.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from relex.core.errors import InputError, InputErrors
+from relex.core.section import Section
+from relex.core.workspace import PARAMS
+from relex.params.registry import Registry
+from relex.params.rules import cross_checks
+from relex.stages.base.params import Base
+from relex.stages.decide.params import Decide
+from relex.stages.diagnose.params import Diagnose
+from relex.stages.evaluate.params import Evaluate
+from relex.stages.extrapolate.params import Extrapolate
+from relex.stages.problems.params import Problems
+from relex.stages.train.params import Train
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    problems: Problems
+    base: Base
+    train: Train
+    diagnose: Diagnose
+    extrapolate: Extrapolate
+    evaluate: Evaluate
+    decide: Decide
+    registry: Registry
+
+
+def _kinds(annotation: Any) -> set[str]:
+    """Values of the `kind` keys below a type: what tells the variants of a source apart."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        fields = annotation.model_fields
+        own = set(get_args(fields["kind"].annotation)) if "kind" in fields else set()
+        return own.union(*(_kinds(field.annotation) for field in fields.values()))
+    return set[str]().union(*(_kinds(part) for part in get_args(annotation)))
+
+
+_KINDS = frozenset(_kinds(Params))
+
+
+def read_params() -> Params:
+    """The project's own params.yaml; errors as load's."""
+    return load(PARAMS)
+
+
+def load(path: Path) -> Params:
+    """Read and check a params.yaml; InputErrors names every fault at once."""
+    sections, errors = check(path)
+    if errors:
+        raise InputErrors(errors)
+    return Params(**sections)
+
+
+def check(path: Path) -> tuple[dict[str, Any], list[InputError]]:
+    """The sections that are sound, and every fault: unknown, missing and ill-typed keys, impossible values."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, [InputError("the file is missing", where=path, todo="run in the project's root")]
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        return {}, [InputError("not readable as YAML", where=path, found=" ".join(str(error).split()))]
+    if not isinstance(raw, dict):
+        return {}, [InputError("not a mapping of sections", where=path, found=type(raw).__name__)]
+    errors = [
+        InputError("unknown section", where=f"{path}: {name}", expected=", ".join(Params.model_fields))
+        for name in raw
+        if name not in Params.model_fields
+    ]
+    sections: dict[str, Any] = {}
+    for name, field in Params.model_fields.items():
+        if name not in raw:
+            errors.append(InputError("the section is missing", where=f"{path}: {name}"))
+            continue
+        section, faults = _read(field.annotation, raw[name])
+        errors.extend(_explain(path, name, faults))
+        if section is not None:
+            sections[name] = section
+    errors.extend(InputError(fault, where=f"{path}: {where}") for where, fault in cross_checks(sections))
+    return sections, errors
+
+
+def _read(annotation: Any, raw: Any) -> tuple[Section | None, list[Any]]:
+    """One section and its faults. Unknown keys alone do not hide the section from the cross-checks."""
+    try:
+        # JSON mode: strict about types, yet a YAML list is a tuple. YAML dates become strings and are refused.
+        return TypeAdapter(annotation).validate_json(json.dumps(raw, default=str)), []
+    except ValidationError as error:
+        faults: list[Any] = error.errors(include_url=False)
+    if any(fault["type"] != "extra_forbidden" for fault in faults):
+        return None, faults
+    known = json.loads(json.dumps(raw, default=str))
+    for fault in faults:
+        *parents, key = (part for part in fault["loc"] if part not in _KINDS)
+        inner = known
+        for parent in parents:
+            inner = inner[parent]
+        del inner[key]
+    section, more = _read(annotation, known)
+    return section, faults + more
+
+
+def _explain(path: Path, section: str, faults: list[Any]) -> list[InputError]:
+    explained = []
+    for fault in faults:
+        # The discriminator's value stands in pydantic's path, not in the file's.
+        where = ".".join([section, *(str(part) for part in fault["loc"] if part not in _KINDS)])
+        what = {"extra_forbidden": "unknown key", "missing": "the key is missing"}.get(
+            fault["type"], fault["msg"].removeprefix("Value error, ")
+        )
+        shown = fault["type"] != "missing" and not isinstance(fault["input"], dict | list)
+        explained.append(InputError(what, where=f"{path}: {where}", found=repr(fault["input"]) if shown else ""))
+    return explained

@@ -1,0 +1,102 @@
+"""What must be true before a night starts: parameters, problems, base, write access, disk; all faults in one look."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from relex.core.errors import InputError
+from relex.core.sizes import show_bytes
+from relex.core.topology import has_cuda
+from relex.core.workspace import METRICS, STATE, TIMINGS
+from relex.params.disk import disk_need
+from relex.params.load import Params, Train, check
+from relex.stages.base.package import gguf_file
+from relex.stages.base.params import Base, FolderBase, PackageBase
+from relex.stages.base.stage import check_checkpoint
+from relex.stages.problems.params import FileProblems, Problems
+
+
+def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[InputError]]:
+    """The parameters (None when they are bad) and every fault of parameters and machine together.
+
+    root: the project, where it is not the parameter file's own folder.
+    """
+    sections, errors = check(path)
+    params = None if errors else Params(**sections)
+    root = (Path(path).parent if root is None else root).resolve()
+    errors += _unwritable(root)
+    base, train, extrapolate = (sections.get(name) for name in ("base", "train", "extrapolate"))
+    if problems := sections.get("problems"):
+        errors += _unseen_files(problems, root)
+    errors += _without_gpu(train) if train else []
+    missing = _missing_base(base, root) if base else []
+    errors += missing
+    if base and train and extrapolate and not missing:
+        need, free = disk_need(base, train, extrapolate, root), shutil.disk_usage(root).free
+        if need is not None and need.total > free:
+            errors.append(
+                InputError(
+                    "too little disk",
+                    where=root,
+                    expected=f"{show_bytes(need.total)} free",
+                    found=show_bytes(free),
+                    todo="free room, or ask for fewer targets, a shorter window or a smaller codec",
+                )
+            )
+    return params, errors
+
+
+def _without_gpu(train: Train) -> list[InputError]:
+    wants = {"train.bf16: true": train.bf16, "train.generation.backend: vllm": train.generation.backend == "vllm"}
+    if not any(wants.values()):
+        return []
+    if has_cuda():
+        return []
+    return [InputError("needs a CUDA device", where=where, found="none") for where, wanted in wants.items() if wanted]
+
+
+def _missing_base(base: Base, root: Path) -> list[InputError]:
+    try:
+        if isinstance(base.source, FolderBase):
+            check_checkpoint(root / base.source.path)
+        elif isinstance(base.source, PackageBase):
+            gguf_file(base.source)
+    except InputError as error:
+        return [error]
+    return []
+
+
+def _unseen_files(problems: Problems, root: Path) -> Iterator[InputError]:
+    """Problem files that are missing, or whose change the graph would not notice."""
+    source = problems.source
+    if not isinstance(source, FileProblems):
+        return
+    graph = root / "dvc.yaml"
+    deps: list[str] = []
+    if graph.is_file():
+        stages = YAML(typ="safe", pure=True).load(graph.read_text(encoding="utf-8"))["stages"]
+        deps = stages.get("problems", {}).get("deps", [])
+    for place in filter(None, [source.path, *source.paths.values()]):
+        if not (root / place).is_file():
+            yield InputError("the problem file is missing", where=f"problems.source: {root / place}")
+        elif graph.is_file() and place not in deps:
+            yield InputError(
+                "the graph would not notice a change of the problem file",
+                where=f"dvc.yaml: stages.problems.deps (problems.source: {place})",
+                expected=f"- {place}",
+                todo="add that line to the deps of the stage problems",
+            )
+
+
+def _unwritable(root: Path) -> list[InputError]:
+    folders = [root, *(root / folder for folder in (METRICS, TIMINGS, STATE) if (root / folder).exists())]
+    return [
+        InputError("the folder is not writable", where=folder, todo="change its owner or mode, or work elsewhere")
+        for folder in folders
+        if not os.access(folder, os.W_OK | os.X_OK)
+    ]

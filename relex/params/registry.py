@@ -1,0 +1,21 @@
+"""The section `registry` of params.yaml: the one without a stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from relex.core.section import Section
+
+
+class Registry(Section):
+    """The MLflow registry: a database (sqlite:///mlflow.db) or a server (http://...).
+
+    mode: `copy` uploads the weights; `reference` registers their DVC path and hash, and `relex fetch` resolves it.
+    """
+
+    tracking_uri: str
+    experiment: str
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w .-]*$")]
+    mode: Literal["copy", "reference"] = "copy"

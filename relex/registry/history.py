@@ -1,0 +1,125 @@
+"""history.jsonl: the registry's log of moves as a file under version control, only ever appended to."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from relex.core.atomic import write_text
+from relex.core.errors import CorruptArtifact, InputError
+from relex.core.workspace import HISTORY
+from relex.params.load import Params
+from relex.registry.store import log
+from relex.registry.store.connection import Connection, RegistryUnreachable, connect, exists, registry_errors
+from relex.registry.store.versions import CHAMPION
+
+_TITLE = "Champions, the latest first. Kept by relex from its own log; `relex history` shows all."
+_SHOWN = 20
+
+
+def mirror(connection: Connection) -> None:
+    """Append what the registry's log holds and the file lacks, and show the latest moves on the model's own page.
+
+    The file may hold moves of other registries too (a clone that began its own): moves are told apart by their id.
+    """
+    moved = [_line(slot) for slot in log.read(connection) if slot.outcome == "done"]
+    lines = read()
+    known = {line["id"] for line in lines}
+    new = [line for line in moved if line["id"] not in known]
+    if new:
+        write_text(HISTORY, "".join(json.dumps(line, sort_keys=True) + "\n" for line in (*lines, *new)))
+    if moved:
+        _show(connection, moved)
+
+
+def _show(connection: Connection, moved: list[dict[str, Any]]) -> None:
+    """Write the latest moves as the registered model's description, unless someone wrote another there."""
+    present = connection.client.get_registered_model(connection.model).description or ""
+    rows = [
+        f"| {line['when'].replace('T', ' ')} | {line['what']}{', forced' if line['forced'] else ''} "
+        f"| {line['from'] or 'none'} | {line['to'] or 'none'} | {line['by']} "
+        f"| {textwrap.shorten(line['why'].replace('|', '/'), 160, placeholder=' …')} |"
+        for line in reversed(moved[-_SHOWN:])
+    ]
+    head = ["| when | what | from | to | by | why |", "|---|---|---|---|---|---|"]
+    text = "\n".join([_TITLE, "", *head, *rows])
+    if present != text and (not present or present.startswith(_TITLE)):
+        connection.client.update_registered_model(connection.model, text)
+
+
+def read() -> list[dict[str, Any]]:
+    """The lines of the file, the oldest first; CorruptArtifact names a line that is not one of ours."""
+    if not HISTORY.is_file():
+        return []
+    lines = []
+    for number, text in enumerate(HISTORY.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            line["id"], line["when"], line["model"]
+        except (ValueError, TypeError, KeyError):
+            raise CorruptArtifact("not a line of the history", where=f"{HISTORY}: line {number}") from None
+        lines.append(line)
+    return lines
+
+
+def history(params: Params, at: str | None = None) -> str:
+    """The moves of the model as a table, or with `at` who was champion then.
+
+    The registry is asked for moves that the file lacks; where it cannot be reached the file answers alone.
+    """
+    moment = _moment(at) if at else ""
+    note = ""
+    try:
+        if exists(params):
+            with registry_errors(params):
+                mirror(connect(params))
+    except RegistryUnreachable as error:
+        note = f"\n(from {HISTORY} alone: {error})"
+    lines = [line for line in read() if line["model"] == params.registry.model]
+    if at:
+        line = champion_at(lines, params.registry.model, moment)
+        if line is None or line["to"] is None:
+            return f"{params.registry.model}: no champion at {moment}{note}"
+        return f"{params.registry.model}: version {line['to']} was champion at {moment}, since {_told(line)}{note}"
+    if not lines:
+        return f"{params.registry.model}: no champion so far{note}"
+    return "\n".join(_told(line) for line in lines) + note
+
+
+def _told(line: dict[str, Any]) -> str:
+    forced = ", forced" if line["forced"] else ""
+    moved = f"{line['what']}: {line['from'] or 'none'} -> {line['to'] or 'none'}"
+    return f"{line['when']}  {moved} by {line['by']}{forced}: {line['why']}"
+
+
+def _moment(text: str) -> str:
+    """A date (its last second) or a moment, in UTC, as the history writes it."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError("not a date", where="--at", expected="2026-11-23 or 2026-11-23T04:00", found=text) from None
+    if len(text) <= 10:
+        moment = moment.replace(hour=23, minute=59, second=59)
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def champion_at(lines: list[dict[str, Any]], model: str, moment: str) -> dict[str, Any] | None:
+    """The last move of `model` at or before `moment` (UTC, ISO 8601), None when there was no champion yet."""
+    return next((line for line in reversed(lines) if line["model"] == model and line["when"] <= moment), None)
+
+
+def _line(slot: log.Slot) -> dict[str, Any]:
+    move = asdict(slot.move)
+    for private in ("owner", "before", "after"):
+        del move[private]
+    return {
+        "number": slot.number,
+        "from": slot.move.before[CHAMPION],
+        "to": slot.move.after[CHAMPION],
+        **move,
+    }

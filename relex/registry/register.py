@@ -1,0 +1,93 @@
+"""Registering the decision's winner: the night's run, the logged model, the version, each only once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relex.core import workspace
+from relex.core.atomic import read_json
+from relex.params.load import Params
+from relex.registry import card
+from relex.registry.store import log, models, moves, night, runs, versions
+from relex.registry.store.connection import connect, registry_errors
+from relex.registry.store.facts import flat, gather, tags
+from relex.registry.store.versions import CHALLENGER, CHAMPION, Version
+
+if TYPE_CHECKING:
+    from relex.registry.store.connection import Connection
+
+
+def register(params: Params) -> str:
+    """Log the night, and register the decision's winner as a model version; each only once, whatever was killed."""
+    decision = night.read()
+    winner = decision.winner
+    if winner:
+        models.check_unchanged(winner.folder, winner.weights_sha256)
+    facts = {**gather(params, decision), "example": models.example_prompt()}
+    with registry_errors(params):
+        connection = connect(params)
+        moves.settle(connection)
+        run = runs.log_night(connection, params, decision, facts)
+        if winner is None:
+            versions.write_note(connection, None)
+            return f"nothing to register: {decision.outcome}. {decision.sentence} Night: run {run}"
+        found = versions.by_weights(connection, winner.weights_sha256)
+        if found:
+            models.link(connection, winner.weights_sha256, params.registry.mode, found[0].number)
+            _challenge(connection, found[0].number)
+            versions.write_note(connection, found[0].number)
+            return f"already registered: {params.registry.model} version {found[0].number}. Night: run {run}"
+        evaluation = read_json(workspace.EVALUATION_METRICS)
+        text = card.write(params, facts, evaluation)
+        model_id = models.upload(connection, params, run, winner.folder, facts, text)
+        runs.attach_metrics(connection, run, model_id, evaluation, winner.name)
+        version = _create_version(connection, model_id, run, facts, params.registry.mode)
+        return f"registered: {params.registry.model} version {version.number}. Night: run {run}"
+
+
+def _create_version(connection: Connection, model_id: str, run: str, facts: dict[str, Any], mode: str) -> Version:
+    """Make the version with all its tags in one call; of two nights that do so together the first stays."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connection.client.create_registered_model(connection.model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    weights = facts["weights_sha256"]
+    made = connection.client.create_model_version(
+        connection.model,
+        f"models:/{model_id}",
+        run,
+        tags={**tags(facts), **models.mode_tags(mode, facts)},
+        description=_description(facts),
+        model_id=model_id,
+    )
+    first = versions.by_weights(connection, weights)[0]
+    if first.number != str(made.version):
+        connection.client.delete_model_version(connection.model, str(made.version))
+    models.link(connection, weights, mode, first.number)
+    _challenge(connection, first.number)
+    versions.write_note(connection, first.number)
+    return first
+
+
+def _description(facts: dict[str, Any]) -> str:
+    """For the version's page: the decision's sentence, and the lineage as a table; at most 5,000 characters."""
+    rows = [f"| {key} | {value[:200]} |" for key, value in flat(facts).items() if key != "sentence"]
+    text = "\n".join([facts["decision"]["sentence"][:1000], "", "| lineage | |", "|---|---|"])
+    for row in rows:
+        if len(text) + len(row) < 4990:
+            text += "\n" + row
+    return text
+
+
+def _challenge(connection: Connection, version: str) -> None:
+    """Let `challenger` point to a version that was never champion."""
+    if any(slot.move.after[CHAMPION] == version for slot in log.read(connection) if slot.outcome == "done"):
+        return
+    before = versions.aliases(connection)[CHALLENGER]
+    connection.client.set_registered_model_alias(connection.model, CHALLENGER, version)
+    connection.client.set_model_version_tag(connection.model, version, moves.STATUS_TAG, CHALLENGER)
+    if before not in (None, version):
+        connection.client.set_model_version_tag(connection.model, before, moves.STATUS_TAG, moves.NO_ALIAS)

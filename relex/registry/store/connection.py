@@ -1,0 +1,207 @@
+"""The connection to an MLflow server or database: quiet, without telemetry, with errors in this project's words.
+
+MLflow is imported inside the functions: a command that needs no registry does not pay for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from relex.core.errors import InputError, RelexError
+from relex.params.load import Params
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ARTIFACTS = Path("mlartifacts")  # where a registry in a local database keeps its files
+
+# A night must not hang for minutes on a dead server; whoever needs other values sets the variables.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_FULL_TEXTS = ("No space left on device", "disk is full", "Disk quota exceeded", "File too large")
+_UNREACHABLE_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+_UNREACHABLE_TEXTS = ("Max retries exceeded", "failed with exception", "Connection refused", "could not connect")
+
+
+class RegistryUnreachable(InputError):
+    """The MLflow server or database does not answer; the night's own work is untouched."""
+
+
+class RegistryRefused(InputError):
+    """The MLflow server answered that this may not be done."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open registry. `uri` may hold credentials: it is printed only through `redact`.
+
+    remembered: ids that never change once found, to spare asking for them again.
+    """
+
+    client: MlflowClient
+    uri: str
+    model: str
+    experiment: str
+    remembered: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_database(self) -> bool:
+        """True when this process talks to the database itself, without a server in between."""
+        return urlsplit(self.uri).scheme.split("+")[0] not in ("http", "https", "databricks")
+
+    def experiment_id(self, name: str) -> str:
+        """The experiment's id, made when it does not exist yet. Artifacts of a database lie in ARTIFACTS."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            location = ARTIFACTS.absolute().as_uri() if self.is_database else None
+            try:
+                return self.client.create_experiment(name, artifact_location=location)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)  # another process was quicker
+        if found is None or found.lifecycle_stage != "active":
+            raise InputError(
+                "the experiment was deleted in MLflow",
+                where=name,
+                todo="restore it (mlflow experiments restore) or name another in params.yaml: registry.experiment",
+            )
+        return found.experiment_id
+
+
+def run_tags() -> dict[str, str]:
+    """Who logs a run and with what, under the names that MLflow's pages show."""
+    return {"mlflow.user": user(), "mlflow.source.name": "relex", "mlflow.source.type": "LOCAL"}
+
+
+def user() -> str:
+    """The name of this process's user."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite URI such as sqlite:///mlflow.db, relative to the project's root; None for any other."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").split("?")[0])
+
+
+def exists(params: Params) -> bool:
+    """False only when the registry is a SQLite file that nothing has made yet."""
+    path = database_file(params.registry.tracking_uri)
+    return path is None or path.is_file()
+
+
+def connect(params: Params) -> Connection:
+    """Open params.registry.tracking_uri; call inside `registry_errors`."""
+    uri = params.registry.tracking_uri
+    path = database_file(uri)
+    if path is not None:
+        uri = f"sqlite:///{path.absolute()}"
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    for noisy in ("mlflow", "alembic", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return Connection(mlflow.MlflowClient(uri, uri), uri, params.registry.model, params.registry.experiment)
+
+
+@contextlib.contextmanager
+def registry_errors(params: Params) -> Iterator[None]:
+    """Turn what MLflow, its database or its server raise into one clear message without credentials."""
+    try:
+        yield
+    except RelexError as error:
+        text = redact(str(error))
+        if text != str(error):
+            raise (InputError(text) if isinstance(error, InputError) else RelexError(text)) from None
+        raise
+    except Exception as error:
+        kind = _kind(error)
+        if kind is None:
+            raise
+        raise _ERRORS[kind](params, error) from None
+
+
+def redact(text: object) -> str:
+    """`text` without user:password@ of any URI, without password parameters, and without secrets of the environment."""
+    result = re.sub(r"(\w[\w+.-]*://)[^/\s@'\"]+@", r"\1***@", str(text))
+    result = re.sub(r"(?i)([?&;](?:password|passwd|token|secret|sslpassword)=)[^&\s'\";]+", r"\1***", result)
+    for name in _SECRET_VARIABLES:
+        value = os.environ.get(name)
+        if value and len(value) > 3:
+            result = result.replace(value, "***")
+    return result
+
+
+def _kind(error: Exception) -> str | None:
+    """`full`, `unreachable` or `refused` for what MLflow, a database driver or a disk raises; None for any other."""
+    import requests
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    text = str(error)
+    ours = isinstance(error, (OSError, MlflowException, SQLAlchemyError))
+    if ours and any(sign in text for sign in _FULL_TEXTS):  # copytree reports it as text only
+        return "full"
+    if isinstance(error, (SQLAlchemyError, requests.RequestException, ConnectionError, TimeoutError)):
+        return "unreachable"
+    if not isinstance(error, MlflowException):
+        return None
+    away = error.error_code in _UNREACHABLE_CODES or any(sign in text for sign in _UNREACHABLE_TEXTS)
+    return "unreachable" if away else "refused"
+
+
+def _full(params: Params, error: Exception) -> InputError:
+    return InputError(
+        "the disk is full",
+        where=redact(params.registry.tracking_uri),
+        found=_first_line(error),
+        todo="make room and run `relex register` again: it goes on where it stopped",
+    )
+
+
+def _refused(params: Params, error: Exception) -> InputError:
+    return RegistryRefused("the registry refused", where=redact(params.registry.tracking_uri), found=_first_line(error))
+
+
+def _unreachable(params: Params, error: Exception) -> InputError:
+    return RegistryUnreachable(
+        "the registry cannot be reached",
+        where=redact(params.registry.tracking_uri),
+        found=_first_line(error),
+        todo="the night's work is kept: run `relex register` and `relex promote` when it answers again",
+    )
+
+
+_ERRORS = {"full": _full, "unreachable": _unreachable, "refused": _refused}
+
+
+def _first_line(error: Exception) -> str:
+    return redact(" ".join(str(error).split())[:400])

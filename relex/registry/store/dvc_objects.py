@@ -1,0 +1,53 @@
+"""Getting an artifact out of DVC by its hash alone, whatever the work tree and dvc.lock say now."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from pathlib import Path
+
+from relex.core.errors import InputError
+from relex.core.workspace import STATE
+
+
+def get(md5: str, out: Path) -> None:
+    """Put the file or folder that DVC knows as `md5` (a folder's ends in .dir) at `out`, which must not exist.
+
+    It comes from the project's DVC cache, else from its default remote. The files are copies (or reflinks), so that
+    nothing done to them reaches the cache. InputError when neither has it, or this is no DVC project.
+    """
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    try:
+        project = Repo(".")
+    except NotDvcRepoError:
+        raise InputError("not a DVC project", where=Path.cwd(), todo="run in the project's root") from None
+    STATE.mkdir(exist_ok=True)
+    # A repository of its own: it shares the project's cache and remotes, and nothing of its work tree.
+    with project, tempfile.TemporaryDirectory(prefix="dvc-", dir=STATE) as temporary:
+        with Repo.init(temporary, no_scm=True) as scratch, scratch.config.edit("local") as config:
+            config["cache"] = {"dir": str(Path(project.cache.local.path).parents[1]), "type": ["reflink", "copy"]}
+            config["remote"] = {
+                name: {key: str(value) if isinstance(value, str) else value for key, value in remote.items()}
+                for name, remote in project.config["remote"].items()
+            }
+            if name := project.config["core"].get("remote"):
+                config["core"] = {"remote": name}
+        (Path(temporary) / "object.dvc").write_text(f"outs:\n- md5: {md5}\n  hash: md5\n  path: object\n")
+        with Repo(temporary) as scratch:
+            for attempt in (scratch.checkout, scratch.pull):
+                with contextlib.suppress(DvcException, OSError):
+                    attempt(targets=[str(Path(temporary).absolute() / "object.dvc")])
+                    break
+        made = Path(temporary) / "object"
+        if not made.exists():
+            raise InputError(
+                "DVC has this artifact neither in its cache nor in its remote",
+                where=f"md5 {md5}",
+                todo="run where it was made, or `dvc push` there and configure the same remote here",
+            )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(out)

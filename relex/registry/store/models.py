@@ -1,0 +1,246 @@
+"""The model behind a version: uploaded as a whole (`copy`) or named by its DVC hash (`reference`)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relex.checkpoints.digest import weights_sha256
+from relex.core import workspace
+from relex.core.atomic import write_json, write_text
+from relex.core.digest import file_sha256
+from relex.core.errors import InputError
+from relex.params.load import Params
+from relex.registry.store import reference
+from relex.registry.store.connection import Connection
+from relex.registry.store.facts import flat as lineage_flat
+from relex.registry.store.versions import WEIGHTS_TAG, Version
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+CHECKPOINT = "model"  # MLflow's own name for the checkpoint below a transformers model
+LINEAGE, CARD = "lineage.json", "README.md"
+MODE_TAG = "mode"
+_VERSIONS_TAG = "mlflow.modelVersions"
+_PARAMS = ("base", "window", "codec", "rank", "fit", "anchor", "shrink", "target", "training_seconds", "git_commit")
+_PARAM_LIMIT = 500
+
+
+def check_unchanged(folder: Path, expected: str) -> None:
+    """InputError unless the weights in `folder` are the ones that were evaluated and decided on."""
+    if not folder.is_dir():
+        raise InputError("the winner's folder is gone", where=folder, todo="dvc checkout, then relex register")
+    found = weights_sha256(folder)
+    if found != expected:
+        raise InputError(
+            "the model changed after it was evaluated",
+            where=folder,
+            expected=f"weights {expected[:12]}",
+            found=f"weights {found[:12]}",
+            todo="`dvc checkout` brings the evaluated files back; `dvc repro` evaluates the new ones",
+        )
+
+
+def upload(connection: Connection, params: Params, run: str, folder: Path, lineage: dict[str, Any], card: str) -> str:
+    """The id of the logged model that carries `folder`; the same weights are uploaded once per mode."""
+    experiment = connection.experiment_id(connection.experiment)
+    mode = params.registry.mode
+    model = _find(connection, experiment, lineage["weights_sha256"], mode)
+    if model is None:
+        if mode == "reference":
+            reference.check(lineage)
+        tags = {WEIGHTS_TAG: lineage["weights_sha256"], **mode_tags(mode, lineage)}
+        tags["mlflow.note.content"] = lineage["decision"]["sentence"]
+        flat = lineage_flat(lineage)
+        shown = {name: flat[name][:_PARAM_LIMIT] for name in _PARAMS if name in flat}
+        model = connection.client.create_logged_model(experiment, folder.name, run, tags, shown, model_type="llm")
+    if str(model.status) == "READY":
+        return model.model_id
+    workspace.STATE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="upload-", dir=workspace.STATE) as temporary:
+        staged = Path(temporary) / "staged"
+        if mode == "copy":
+            _save(staged, params, model, run, folder, lineage, card)
+        else:
+            reference.save(staged, model)
+        write_text(staged / CARD, card)
+        write_json(staged / LINEAGE, {**lineage, "files": _files(staged / CHECKPOINT if mode == "copy" else folder)})
+        connection.client.log_model_artifacts(model.model_id, str(staged))
+    connection.client.finalize_logged_model(model.model_id, "READY")
+    return model.model_id
+
+
+def link(connection: Connection, weights: str, mode: str, number: str) -> None:
+    """Name the version on its logged model's page. A server does so itself, a database does not."""
+    model = _find(connection, connection.experiment_id(connection.experiment), weights, mode)
+    if model is None:
+        return
+    others = [item for item in json.loads(model.tags.get(_VERSIONS_TAG, "[]")) if item["name"] != connection.model]
+    named = json.dumps([*others, {"name": connection.model, "version": number}])
+    if model.tags.get(_VERSIONS_TAG) != named:
+        connection.client.set_logged_model_tags(model.model_id, {_VERSIONS_TAG: named})
+
+
+def mode_tags(mode: str, lineage: dict[str, Any]) -> dict[str, str]:
+    """How the weights are found, for the tags of the logged model and of the version."""
+    return {MODE_TAG: mode, **(reference.tags(lineage) if mode == "reference" else {})}
+
+
+def download(connection: Connection, version: Version, out: Path) -> None:
+    """Put a version's checkpoint into the empty folder `out`, with its card and lineage.
+
+    InputError when files are gone. The caller checks the weights.
+    """
+    import mlflow
+
+    if version.tags.get(MODE_TAG) == "reference":
+        reference.resolve(version, out)
+    else:
+        with tempfile.TemporaryDirectory(prefix="download-", dir=out.parent) as temporary:
+            with _gone_means_gone(version):
+                # MLflow refuses artifact names that leave the destination.
+                source = f"{_source(connection, version)}/{CHECKPOINT}"
+                got = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=temporary))
+            if not got.is_dir() or not any(got.iterdir()):
+                raise _files_gone(version)
+            shutil.copytree(got, out, dirs_exist_ok=True)
+    facts, card = read_lineage(connection, version), _read(connection, version, CARD)
+    write_json(out / LINEAGE, facts)
+    write_text(out / CARD, card)
+
+
+def read_lineage(connection: Connection, version: Version) -> dict[str, Any]:
+    """The lineage.json that a version was registered with; InputError when it is gone."""
+    try:
+        return json.loads(_read(connection, version, LINEAGE))
+    except ValueError:
+        raise _files_gone(version, LINEAGE) from None
+
+
+def check_present(connection: Connection, version: Version) -> None:
+    """InputError unless every file that a version was registered with is where it was put, at its size.
+
+    Sizes only: hashing means fetching all of it, which `relex lineage` and `relex fetch` do.
+    """
+    recorded: dict[str, Any] = read_lineage(connection, version)["files"]
+    if version.tags.get(MODE_TAG) == "reference":
+        present = reference.sizes(version)
+    else:
+        with _gone_means_gone(version):
+            present = dict(_listing(f"{_source(connection, version)}/{CHECKPOINT}", ""))
+    wrong = [name for name, (size, _) in recorded.items() if present.get(name) != size]
+    if wrong:
+        raise _files_gone(version, wrong[0])
+
+
+def _source(connection: Connection, version: Version) -> str:
+    return connection.client.get_model_version_download_uri(version.name, version.number)
+
+
+def _read(connection: Connection, version: Version, name: str) -> str:
+    import mlflow
+
+    with _gone_means_gone(version, name):
+        return mlflow.artifacts.load_text(f"{_source(connection, version)}/{name}")
+
+
+def _listing(source: str, folder: str) -> Iterator[tuple[str, int]]:
+    """Every file below an artifact URI as (path below it, bytes)."""
+    import mlflow
+
+    for entry in mlflow.artifacts.list_artifacts(artifact_uri=source):
+        name = Path(entry.path).name
+        if entry.is_dir:
+            yield from _listing(f"{source}/{name}", f"{folder}{name}/")
+        else:
+            yield f"{folder}{name}", entry.file_size
+
+
+@contextlib.contextmanager
+def _gone_means_gone(version: Version, file: str = "") -> Iterator[None]:
+    """InputError for what the kinds of artifact stores raise when a file is not there."""
+    import mlflow
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise _files_gone(version, file) from None
+    except (OSError, mlflow.MlflowException) as error:
+        if any(sign in str(error) for sign in ("No such", "does not exist", "404", "Failed to download")):
+            raise _files_gone(version, file) from None
+        raise
+
+
+def _files_gone(version: Version, file: str = "") -> InputError:
+    return InputError(
+        "the version's files are gone from the artifact store",
+        where=version,
+        found=f"{file} missing or cut short" if file else "",
+        todo="`relex rebuild` makes the same weights again from the DVC artifacts",
+    )
+
+
+def _find(connection: Connection, experiment: str, weights: str, mode: str) -> LoggedModel | None:
+    """A logged model of these weights: a complete one if there is, else one that a killed upload left open."""
+    query = f"tags.{WEIGHTS_TAG} = '{weights}' AND tags.{MODE_TAG} = '{mode}'"
+    found = connection.client.search_logged_models([experiment], query)
+    return min(found, key=lambda model: (str(model.status) != "READY", model.creation_timestamp), default=None)
+
+
+def _save(
+    staged: Path, params: Params, model: LoggedModel, run: str, folder: Path, lineage: dict[str, Any], card: str
+) -> None:
+    """Lay out an MLflow transformers model: MLmodel, signature, example, the checkpoint with card and lineage."""
+    import mlflow
+    from huggingface_hub import ModelCard
+
+    description = mlflow.models.Model(
+        artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run, model_id=model.model_id
+    )
+    chat = (folder / "chat_template.jinja").is_file()
+    prompt = example_prompt()
+    mlflow.transformers.save_model(
+        # An absolute path cannot be mistaken for a hub repository, which MLflow would look up.
+        transformers_model=str(folder.absolute()),
+        path=str(staged),
+        mlflow_model=description,
+        task="llm/v1/chat" if chat else "llm/v1/completions",
+        input_example={
+            **({"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}),
+            "max_tokens": params.evaluate.max_tokens,
+        },
+        model_card=ModelCard(card),
+        pip_requirements=[f"{name}=={installed(name)}" for name in ("torch", "transformers", "safetensors")],
+    )
+    # MLflow wrote the absolute folder there, which means nothing to anyone else.
+    description.flavors["transformers"]["source_model_name"] = params.registry.model
+    description.save(str(staged / "MLmodel"))
+    write_text(staged / "LICENSE.txt", f"Licence of the base model, as it states it: {lineage['base']['licence']}\n")
+    write_text(staged / CHECKPOINT / CARD, card)
+
+
+def _files(folder: Path) -> dict[str, list[Any]]:
+    """Size and SHA-256 of every file below `folder`."""
+    return {
+        path.relative_to(folder).as_posix(): [path.stat().st_size, file_sha256(path)]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def example_prompt() -> str:
+    """The first test problem's prompt, an example that the model was made for."""
+    path = workspace.PROBLEMS / "test.jsonl"
+    if path.is_file():
+        with open(path, encoding="utf-8") as handle:
+            first = json.loads(handle.readline() or "{}")
+        if isinstance(first.get("prompt"), str):
+            return first["prompt"]
+    return "Hello"

@@ -1,0 +1,96 @@
+"""Stage base: where theta_0 comes from. Embedded (pretrained here), a folder, a package's file, or a hub revision."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from relex.checkpoints.digest import weights_sha256
+from relex.core.atomic import new_folder, write_json
+from relex.core.errors import InputError
+from relex.core.timing import timed
+from relex.core.workspace import BASE, BASE_METRICS, PROBLEMS
+from relex.rewards.problem import SPLITS, load_split
+from relex.stages.base.package import write_checkpoint
+from relex.stages.base.params import Base, EmbeddedBase, FolderBase, HubBase, PackageBase
+
+# Pickled weights are never taken, whatever the folder holds.
+_WANTED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "*.jinja",
+    "LICENSE*",
+)
+
+
+def run(base: Base) -> None:
+    """Write base/ as a Hugging Face checkpoint folder, and metrics/base.json."""
+    source = base.source
+    with timed("base"):
+        with new_folder(BASE, replace=True) as folder:
+            metrics: dict[str, Any] = {}
+            if isinstance(source, EmbeddedBase):
+                # The corpus must not teach the answers that will be asked for.
+                splits = [split for split in SPLITS[1:] if (PROBLEMS / f"{split}.jsonl").is_file()]
+                held_out = {problem.prompt for split in splits for problem in load_split(PROBLEMS, split)}
+                metrics = pretrain_embedded(source, held_out, folder)
+            elif isinstance(source, FolderBase):
+                copy_folder(Path(source.path), folder)
+            elif isinstance(source, PackageBase):
+                metrics = write_checkpoint(source, folder)
+            else:
+                copy_folder(download(source), folder)
+            check_checkpoint(folder)
+        sha256 = weights_sha256(BASE)
+        write_json(BASE_METRICS, {"kind": source.kind, "weights_sha256": sha256, **metrics})
+    print(f"base: {source.kind}, weights {sha256[:12]}")
+
+
+def pretrain_embedded(source: EmbeddedBase, held_out: set[str], folder: Path) -> dict[str, float]:
+    """Pretrain the embedded base into `folder`; its metrics."""
+    from relex.stages.base.embedded import pretrain  # torch and transformers only where they are needed
+
+    return pretrain(source, held_out, folder)
+
+
+def check_checkpoint(folder: Path) -> None:
+    """InputError unless `folder` holds config.json and safetensors weights."""
+    if not folder.is_dir():
+        raise InputError("the base is missing", where=folder, expected="a Hugging Face checkpoint folder")
+    if not (folder / "config.json").is_file():
+        raise InputError("not a checkpoint folder", where=folder, expected="config.json", found="no such file")
+    if not (folder / "model.safetensors").is_file() and not (folder / "model.safetensors.index.json").is_file():
+        raise InputError(
+            "the base has no safetensors weights",
+            where=folder,
+            expected="model.safetensors, or shards with model.safetensors.index.json",
+            found=", ".join(sorted(path.name for path in folder.iterdir())) or "an empty folder",
+            todo="convert pickled weights to safetensors first: they are never loaded here",
+        )
+
+
+def copy_folder(source: Path, folder: Path) -> None:
+    """Copy the configuration, tokenizer and safetensors files of a checkpoint folder."""
+    check_checkpoint(source)
+    for path in sorted({path for pattern in _WANTED for path in source.glob(pattern) if path.is_file()}):
+        shutil.copyfile(path, folder / path.name)
+
+
+def download(source: HubBase) -> Path:
+    """The local snapshot of a hub revision, downloaded when it is not in the Hugging Face cache yet."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source.repo, revision=source.revision, allow_patterns=list(_WANTED)))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "the hub revision cannot be had",
+            where=f"base.source ({source.repo} at {source.revision})",
+            found=" ".join(str(error).split())[:300],
+            todo="check the name, the revision, the network and HF_HUB_OFFLINE, or use a folder",
+        ) from error

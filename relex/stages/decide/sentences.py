@@ -1,0 +1,79 @@
+"""The decision in a sentence that needs no knowledge of the method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {"base": "the base model", "observed": "the last trained checkpoint", "champion": "the champion"}
+
+
+def sentence(decision: dict[str, Any]) -> str:
+    """What is done, and the numbers that carry it. decision: as decision_of makes it, with `trust`."""
+    last = decision["verdicts"][-1]
+    if decision["same_as_champion"]:
+        return f"Keep the champion: the night's best model, {_call(last['name'])}, is the very same weights."
+    if not decision["promote"]:
+        kept = "Keep the champion" if decision["winner"] else "Promote nothing"
+        reasons = "; ".join(f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in decision["verdicts"])
+        return f"{kept}: nothing was proven better. On problems that nothing was chosen on, {reasons}."
+    gains = " and ".join(
+        f"{_points(test['gain'])} points against {_call(test['against'])} "
+        f"({_points(test['low'])} to {_points(test['high'])})"
+        for test in last["tests"]
+    )
+    text = f"Promote {_call(last['name'])}: on problems that nothing was chosen on it gains {gains}."
+    if len(decision["verdicts"]) > 1:
+        text += " No better one passed: " + "; ".join(
+            f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in decision["verdicts"][:-1]
+        )
+        text += "."
+    return text + _beyond(decision)
+
+
+def _beyond(decision: dict[str, Any]) -> str:
+    """A word of care when the winner lies beyond what the window could check."""
+    marked = [item for item in decision["candidates"] if item["name"] == decision["winner"] and item.get("beyond")]
+    if not marked:
+        return ""
+    trust, reasons = decision["trust"], []
+    if "backtest" in marked[0]["beyond"]:
+        reasons.append(f"the training window could check forecasts only to about step {trust['backtest_horizon']}")
+    if "likelihood" in marked[0]["beyond"]:
+        reasons.append(f"right answers were most likely at step {trust['likelihood_peak']['horizon']}")
+    return f" It lies beyond the forecast's own checks ({' and '.join(reasons)}); this gain is measured, not forecast."
+
+
+def _why_not(verdict: dict[str, Any]) -> str:
+    reasons = [_failed_test(test) for test in verdict["tests"] if not test["passed"]]
+    reasons += [_failed_guard(guard) for guard in verdict["guards"] if not guard["passed"]]
+    return " and ".join(reasons)
+
+
+def _failed_test(test: dict[str, Any]) -> str:
+    change = f"gains {_points(test['gain'])}" if test["gain"] >= 0 else f"loses {_points(-test['gain'], sign='')}"
+    return (
+        f"{change} points against {_call(test['against'])} ({_points(test['low'])} to {_points(test['high'])}; "
+        f"it takes {_points(test['min_gain'])} with p at most {test['level']:.3g}, and p is {test['p_value']:.2g})"
+    )
+
+
+def _failed_guard(guard: dict[str, Any]) -> str:
+    if guard["guard"] == "ood loss":
+        return (
+            f"loses {_points(guard['value'], sign='')} points on {guard['suite']} against {_call(guard['against'])} "
+            f"(at most {_points(guard['limit'], sign='')})"
+        )
+    if guard["guard"] == "cut off":
+        return f"has {guard['value']:.1%} of its answers on {guard['suite']} cut off (at most {guard['limit']:.1%})"
+    return f"computes values that are not numbers on {guard['suite']}"
+
+
+def _call(name: str) -> str:
+    if name in _NAMES:
+        return _NAMES[name]
+    step, _, variant = name.removeprefix("step_").partition("-")
+    return f"the forecast for step {int(step)}" + (f" ({variant})" if variant else "")
+
+
+def _points(share: float, sign: str = "+") -> str:
+    return f"{100 * share:{sign}.1f}"

@@ -1,0 +1,214 @@
+"""Stage diagnose, and `relex diagnose`: how far the forecast can be trusted.
+
+Explained share, R^2 and drift say how straight the window is (straightness.py); the held-out-step backtest says what
+the same forecast would have done inside the window, in weight space (backtest.py) and in function space
+(function_space.py); the likelihood scan says where along the ray verified completions are still likely (scan.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from relex.core import atomic, workspace
+from relex.core.errors import InputError
+from relex.core.timing import timed
+from relex.forecast.backtest import Held, fitted_counts, held_out
+from relex.forecast.subspace import Array, explained_share, spectrum
+from relex.forecast.weights import Forecast, r_squared
+from relex.policy.completions import read_completions
+from relex.stages.diagnose import scan
+from relex.stages.diagnose.function_space import describes_model, function_backtest
+from relex.stages.diagnose.moving_model import MovingModel
+from relex.stages.diagnose.params import Diagnose
+from relex.stages.diagnose.straightness import RANKS, coefficient_lines, drift, random_walk, straightness
+from relex.trajectory.reader import Trajectory
+from relex.window.gram import grams
+from relex.window.options import Options
+from relex.window.request import Request
+from relex.window.rows import Window
+
+DEFAULTS = Diagnose(rank=1, backtest=(0.33, 0.5, 0.67), scan_horizons=20, scan_reach=30.0)
+_NORM_CAP = 5.0  # for the variant norm-cap where the request names none
+_BEYOND = (2, 4, 7, 10, 14)  # where lines are drawn to when nobody says: multiples of the window
+
+
+def run(diagnose: Diagnose, extrapolate: Options) -> None:
+    """Stage diagnose: metrics/diagnose.json."""
+    with timed("diagnose"):
+        # Options alone: another choice of targets must not diagnose the same window again.
+        request = Request((), extrapolate)
+        found = diagnosis(workspace.TRAJECTORY, workspace.BASE, workspace.COMPLETIONS, diagnose, request)
+        atomic.write_json(workspace.DIAGNOSIS, found)
+    print(f"diagnose: {found['says']}")
+
+
+def diagnose_folder(trajectory: Path, base: Path, completions: Path | None, out: Path) -> None:
+    """Write out/diagnose.json for any trajectory; InputError as for Window, or when `out` exists."""
+    with atomic.new_folder(out) as folder:
+        found = diagnosis(trajectory, base, completions, DEFAULTS, Request(targets=()))
+        atomic.write_json(folder / "diagnose.json", found)
+    print(f"{out / 'diagnose.json'}: {found['says']}")
+
+
+def diagnosis(
+    trajectory: Path, base: Path, completions: Path | None, section: Diagnose, request: Request
+) -> dict[str, Any]:
+    """The whole of diagnose.json. `request`: the forecast that the scan follows, and the steps to which the fitted
+    lines are drawn (none: twice the window)."""
+    with Window(Trajectory(trajectory), base) as window:
+        found = grams(window, device=request.options.device, budget=request.options.budget)
+        steps = window.steps
+        how = Forecast(rank=min(section.rank, len(steps)))
+        counts = fitted_counts(len(steps), section.backtest)
+        held = [held_out(found, steps, count, how) for count in counts]
+        walk = {"walk": random_walk(steps)}
+        null_held = [held_out(walk, steps, count, how) for count in counts]
+        straight = straightness(found, steps)
+        targets = request.targets or tuple(factor * steps[-1] for factor in _BEYOND)
+        written: dict[str, Any] = {
+            "trajectory": {
+                "sha256": window.trajectory.sha256,
+                "base_sha256": window.trajectory.base_sha256,
+                "steps": list(steps),
+                "rewards": list(window.trajectory.rewards),
+            },
+            "rank": how.rank,
+            "overall": straight,
+            "null": straightness(walk, steps),
+            "backtest": [_backtest(real, null) for real, null in zip(held, null_held, strict=True)],
+            "coefficients": coefficient_lines(found, steps, targets),
+            "tensors": {name: _tensor(name, found[name], steps, held) for name in found},
+        }
+        if completions is not None and section.scan_horizons:
+            written |= _with_completions(window, found, completions, section, request, counts, how)
+        written["says"] = says(written, held)
+    return written
+
+
+def _with_completions(
+    window: Window,
+    found: Mapping[str, Array],
+    completions: Path,
+    section: Diagnose,
+    request: Request,
+    counts: Sequence[int],
+    how: Forecast,
+) -> dict[str, Any]:
+    """The parts that need verified completions: the likelihood scan and the backtest in function space."""
+    if not describes_model(window.base.folder):
+        raise InputError(
+            "completions can only be scanned with a whole model",
+            where=window.base.folder,
+            todo="diagnose an adapter without --completions",
+        )
+    table, temperature = read_completions(completions)
+    scans = {
+        name: _scan(window, found, table, temperature, section, choice)
+        for name, choice in {"plain": request, **_variants(request, section)}.items()
+    }
+    backtest = function_backtest(
+        window,
+        found,
+        counts,
+        how,
+        table,
+        temperature=temperature,
+        device=request.options.device,
+        budget=request.options.budget,
+    )
+    return {
+        "scan": scans.pop("plain"),
+        "scan_variants": scans,
+        "function_backtest": backtest,
+    }
+
+
+def _variants(request: Request, section: Diagnose) -> dict[str, Request]:
+    """The per-tensor choices to be judged beside the request."""
+    choices: dict[str, dict[str, Any]] = {
+        "backtested": {"backtested": True},
+        "norm-cap": {"norm_cap": request.options.norm_cap or _NORM_CAP},
+    }
+    return {name: request.vary(**choices[name]) for name in section.variants}
+
+
+def _scan(
+    window: Window,
+    found: Mapping[str, Array],
+    table: pa.Table,
+    temperature: float,
+    section: Diagnose,
+    request: Request,
+) -> dict[str, Any]:
+    last = request.used_steps(window.steps)[-1]
+    steps = scan.horizons(last, section.scan_reach, section.scan_horizons)
+    ray = dataclasses.replace(request, targets=tuple(steps), mode="extrapolate")
+    observed = np.eye(len(window.steps))[[window.steps.index(last)]]
+    moving = MovingModel(
+        window,
+        lambda name: np.concatenate([observed, ray.weights(name, found[name], window.steps)]),
+        device=request.options.device,
+        budget=request.options.budget,
+    )
+    likelihoods = scan.likelihood_table(moving, range(1 + len(steps)), table, temperature)
+    rest = (
+        table.column("log_probability").to_numpy(),
+        table.column("reward").to_numpy(),
+        table.column("problem_id").to_pylist(),
+    )
+    curves = scan.statistics(likelihoods[1:], *rest, steps)
+    before = scan.statistics(likelihoods[:1], *rest, [last])
+    names = ("right", "wrong", "margin", "expected_reward", "effective_samples")
+    curves["observed"] = {name: before[name][0] for name in names}
+    curves["suggested"] = scan.suggested(curves)
+    return curves
+
+
+def _backtest(real: Held, null: Held) -> dict[str, Any]:
+    return {
+        "fitted_steps": real.fitted,
+        "forecast_steps": list(real.steps),
+        "skill": real.skill().tolist(),
+        "null_skill": null.skill().tolist(),
+    }
+
+
+def _tensor(name: str, gram: Array, steps: Sequence[int], held: Sequence[Held]) -> dict[str, Any]:
+    time = np.asarray(steps, dtype=np.float64)
+    sigma, modes = spectrum(gram)
+    return {
+        "norm": float(np.sqrt(max(gram[-1, -1], 0.0))),
+        "explained_share": explained_share(sigma)[:RANKS].tolist(),
+        "sigma": sigma[:RANKS].tolist(),
+        "r_squared": r_squared(time, modes[:, 0]),
+        "drift": drift(gram, time),
+        "backtest_skill": [float(part.tensor_skill()[part.names.index(name), -1]) for part in held],
+    }
+
+
+def says(written: Mapping[str, Any], held: Sequence[Held]) -> str:
+    """The diagnosis in one sentence."""
+    straight = written["overall"]
+    parts = [
+        f"rank 1 explains {straight['explained_share'][0]:.3f}, R^2 {straight['r_squared']:.3f}, "
+        f"drift cosine {straight['drift']:.3f}"
+    ]
+    if held:
+        found = [float(part.skill()[-1]) for part in held]
+        listed = ", ".join(f"{value:.2f} from {part.fitted} steps" for value, part in zip(found, held, strict=True))
+        verdict = "the line forecasts the window's own later steps" if min(found) > 0 else "THE WINDOW TURNS"
+        parts.append(f"held-out skill {listed}: {verdict}")
+    else:
+        parts.append("too few steps for a backtest")
+    peak = written.get("scan", {}).get("peaks", {}).get("right")
+    if peak:
+        parts.append(
+            f"verified completions are most likely at step {peak['horizon']} (90 %: {peak['low']}..{peak['high']})"
+        )
+    return "; ".join(parts)

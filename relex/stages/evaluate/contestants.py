@@ -1,0 +1,115 @@
+"""Who is evaluated: base, last observed checkpoint, present champion, and every candidate."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relex.checkpoints.digest import weights_sha256
+from relex.core import workspace
+from relex.core.atomic import read_json
+from relex.core.digest import file_sha256, json_sha256
+from relex.core.errors import CorruptArtifact, InputError
+
+# Files beside the weights that change what a model says.
+_IDENTITY: tuple[str, ...] = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+)
+_IDENTITY += ("added_tokens.json", "*.jinja", "chat_template*")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One model of the night.
+
+    kind: base, observed, champion or candidate. step: optimiser steps (observed or predicted), None for a champion.
+    identity_sha256: hash of configuration and tokenizer. version: the champion's in the registry, else None.
+    """
+
+    name: str
+    kind: str
+    step: int | None
+    folder: Path
+    weights_sha256: str
+    identity_sha256: str
+    version: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For metrics/evaluate.json."""
+        facts = {
+            "kind": self.kind,
+            "step": self.step,
+            "weights_sha256": self.weights_sha256,
+            "folder": str(self.folder),
+        }
+        return facts | ({"version": self.version} if self.kind == "champion" else {})
+
+
+def load_contestants() -> list[Contestant]:
+    """Everyone, in a fixed order; InputError for a folder that is missing or incomplete."""
+    contestants = [
+        _contestant("base", "base", 0, workspace.BASE),
+        _contestant("observed", "observed", _observed_step(), workspace.OBSERVED),
+    ]
+    champion = read_json(workspace.CHAMPION)
+    if not isinstance(champion, dict) or not {"version", "weights_sha256"} <= champion.keys():
+        raise InputError(
+            "not a champion's description", where=workspace.CHAMPION, expected="name, version, weights_sha256"
+        )
+    if champion["version"] is not None:
+        found = _contestant("champion", "champion", None, workspace.CHAMPION_WEIGHTS, str(champion["version"]))
+        if found.weights_sha256 != champion["weights_sha256"]:
+            raise CorruptArtifact(
+                "the champion's weights are not the registered ones",
+                where=workspace.CHAMPION_WEIGHTS,
+                expected=champion["weights_sha256"],
+                found=found.weights_sha256,
+                todo="fetch them again: relex champion",
+            )
+        contestants.append(found)
+    return contestants + _candidates(workspace.CANDIDATES)
+
+
+def _observed_step() -> int:
+    """The last step that was observed, as the stage extrapolate found it: a training may end before its window."""
+    path = workspace.CANDIDATES / "fit.json"
+    fit = read_json(path)
+    if not isinstance(fit, dict) or type(fit.get("observed_step")) is not int:
+        raise InputError("it does not say which step was observed last", where=path, todo="run `relex extrapolate`")
+    return fit["observed_step"]
+
+
+def _candidates(folder: Path) -> list[Contestant]:
+    found = []
+    for path in sorted(folder.glob("step_*")):
+        match = re.match(r"step_(\d+)", path.name)
+        if match and path.is_dir():
+            found.append(_contestant(path.name, "candidate", int(match[1]), path))
+    if not found:
+        raise InputError("no candidates", where=folder, expected="step_<N> folders", todo="run `relex extrapolate`")
+    return found
+
+
+def _contestant(name: str, kind: str, step: int | None, folder: Path, version: str | None = None) -> Contestant:
+    if not folder.is_dir():
+        raise InputError("the checkpoint folder is missing", where=folder, todo="run the stage that writes it")
+    if not (folder / "config.json").is_file():
+        raise InputError("not a checkpoint folder", where=folder, expected="config.json", found="no such file")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
+        raise InputError(
+            "the checkpoint has no tokenizer", where=folder, expected="tokenizer.json or the like beside the weights"
+        )
+    return Contestant(name, kind, step, folder, weights_sha256(folder), identity_sha256(folder), version)
+
+
+def identity_sha256(folder: Path) -> str:
+    """Hash of the files beside the weights that change what a model says: configuration, tokenizer, templates."""
+    paths = {path for pattern in _IDENTITY for path in folder.glob(pattern) if path.is_file()}
+    return json_sha256({path.name: file_sha256(path) for path in paths})

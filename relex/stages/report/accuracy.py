@@ -1,0 +1,125 @@
+"""The chart of accuracy against horizon: what was measured on problems that nothing was chosen on."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from relex.stages.report import words
+from relex.stages.report.data import Evaluation, Night
+from relex.stages.report.svg import COLOURS, NARROW, WIDE, svg, window_band
+
+_SHADES = (COLOURS["ood"], COLOURS["s5"], COLOURS["s6"])
+
+
+def accuracy_charts(night: Night) -> dict[str, Markup]:
+    """The same chart for a desk ("wide") and for a phone ("narrow")."""
+    title = f"{words.avg_at(night.evaluation)} against optimiser step, test and out-of-domain problems"
+
+    def draw(figure: Figure) -> None:
+        _draw(figure, night, wide=figure.get_figwidth() > WIDE / 100)
+
+    return {
+        "wide": svg("accuracy-wide", WIDE, 400, title, draw),
+        "narrow": svg("accuracy-narrow", NARROW, 400, title, draw),
+    }
+
+
+def _draw(figure: Figure, night: Night, wide: bool) -> None:
+    evaluation = night.evaluation
+    axes = figure.subplots()
+    window_band(axes, night.window, "observed window")
+    lines = [(suite, COLOURS["test"], "o") for suite in evaluation.suites("test")]
+    lines += [(suite, shade, "s") for suite, shade in zip(evaluation.suites("ood"), _SHADES * 9, strict=False)]
+    for suite, colour, marker in lines:
+        _line(axes, night, suite, colour, marker)
+    for suite, colour, _ in lines:
+        _champion(axes, evaluation, suite, colour)
+    _mark_finalist(axes, night)
+    _scale(axes, night, wide)
+    axes.set_ylabel(f"{words.avg_at(evaluation)}")
+    figure.legend(loc="outside lower center", ncols=2 if wide else 1)
+
+
+def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> None:
+    """Trained part solid up to the last observed step, forecasts dashed from there on, intervals as bars."""
+    evaluation, window = night.evaluation, night.window
+    names = evaluation.of_kind("base") + evaluation.of_kind("observed") + evaluation.of_kind("candidate")
+    found = [(evaluation.models[name].step or 0, evaluation.accuracy(name, suite)) for name in names]
+    measured = [(step, accuracy) for step, accuracy in found if accuracy is not None]
+    trained = [(step, accuracy.value) for step, accuracy in measured if step <= window]
+    forecast = trained[-1:] + [(step, accuracy.value) for step, accuracy in measured if step > window]
+    label = (
+        f"{suite}, out of domain"
+        if evaluation.protocol.suites[suite].role == "ood" and suite != "ood"
+        else _NAMES.get(suite, suite)
+    )
+    axes.plot(*zip(*trained, strict=True), color=colour, label=label)
+    axes.plot(*zip(*forecast, strict=True), color=colour, linestyle=(0, (4, 2)))
+    for step, accuracy in measured:
+        axes.errorbar(
+            step,
+            accuracy.value,
+            yerr=[[max(accuracy.value - accuracy.low, 0.0)], [max(accuracy.high - accuracy.value, 0.0)]],
+            color=colour,
+            marker=marker,
+            markersize=6,
+            markerfacecolor=colour if step <= window else COLOURS["paper"],
+            markeredgewidth=1.6,
+            elinewidth=1.4,
+            capsize=3,
+            zorder=3,
+        )
+
+
+_NAMES = {"test": "test (same kind of problem)", "ood": "out of domain (harder)"}
+
+
+def _champion(axes: Axes, evaluation: Evaluation, suite: str, colour: str) -> None:
+    for name in evaluation.of_kind("champion"):
+        accuracy = evaluation.accuracy(name, suite)
+        if accuracy is not None:
+            axes.axhspan(accuracy.low, accuracy.high, color=COLOURS["champion"], alpha=0.10, linewidth=0)
+            label = f"champion, version {evaluation.models[name].version}, {_NAMES.get(suite, suite).split(' (')[0]}"
+            axes.axhline(accuracy.value, color=colour, linewidth=1.3, linestyle=(0, (1, 2)), label=label)
+
+
+def _mark_finalist(axes: Axes, night: Night) -> None:
+    """A line at the candidate that met the gate, with what became of it."""
+    if night.finalist is None:
+        return
+    step = night.evaluation.models[night.finalist].step or 0
+    became = (
+        "promoted" if night.decision.promote and night.decision.winner == night.finalist else "chosen, not promoted"
+    )
+    axes.axvline(step, color=COLOURS["ink"], linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+    axes.annotate(
+        became, (step, 0.0), (-3, 4), axes.get_xaxis_transform(), "offset points", rotation=90, ha="right", va="bottom"
+    )
+
+
+def _scale(axes: Axes, night: Night, wide: bool) -> None:
+    evaluation, window = night.evaluation, night.window
+    steps = sorted({evaluation.models[name].step or 0 for name in evaluation.of_kind("candidate")} | {0, window})
+    axes.set_xlim(-0.02 * steps[-1], 1.04 * steps[-1])
+    axes.set_ylim(bottom=0.0, top=min(max(axes.get_ylim()[1], 0.1) + 0.04, 1.05))
+    spaced = _spaced(steps, steps[-1] / (16 if wide else 7))
+    axes.set_xticks(spaced, [str(step) for step in spaced])
+    axes.set_xlabel("optimiser step")
+    axes.tick_params(axis="x", length=4)
+    above = axes.secondary_xaxis("top")
+    multiples = [step for step in spaced if step]
+    above.set_xticks(multiples, [words.multiple(step, window) for step in multiples])
+    above.spines["top"].set_visible(False)
+    above.tick_params(axis="x", length=0)
+    above.set_xlabel("horizon, in multiples of the observed window", color=COLOURS["muted"], labelpad=6)
+
+
+def _spaced(steps: list[int], gap: float) -> list[int]:
+    """The steps that leave `gap` between their labels, the last one always among them."""
+    kept = [steps[-1]]
+    for step in reversed(steps[:-1]):
+        if kept[-1] - step >= gap:
+            kept.append(step)
+    return kept[::-1]

@@ -1,0 +1,85 @@
+"""Stage report: one self-contained page, report.html, made of metrics/ and timings/ alone.
+
+The same metrics and timings give the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from relex.core import workspace
+from relex.core.atomic import write_text
+from relex.stages.report import tables, words
+from relex.stages.report.accuracy import accuracy_charts
+from relex.stages.report.charts import (
+    backtest_chart,
+    coefficient_charts,
+    reward_chart,
+    scan_chart,
+    seconds_chart,
+    spectrum_chart,
+)
+from relex.stages.report.data import Night
+from relex.stages.report.read import read_night
+
+
+def run() -> None:
+    """Write report.html; InputErrors when a metrics file is missing or broken."""
+    write_text(workspace.REPORT, page(read_night()))
+    print(f"report: {workspace.REPORT}")
+
+
+def page(night: Night) -> str:
+    """The whole page as HTML. Everything that a file says is escaped."""
+    environment = Environment(
+        loader=PackageLoader("relex.stages.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "share": words.share,
+        "points": words.points,
+        "seconds": words.seconds,
+        "limited": lambda guard, value: words.points(value) if guard.against else f"{100 * value:.1f} %",
+        "multiple": lambda step: words.multiple(step, night.window),
+        "between": lambda found: words.between(found.low, found.high),
+    }
+    return environment.get_template("report.html").render(**_content(night), **_charts(night))
+
+
+def _content(night: Night) -> dict[str, Any]:
+    headline, _, numbers = night.decision.sentence.partition(": ")
+    return {
+        "night": night,
+        "headline": headline,
+        "numbers": numbers,
+        "avg": words.avg_at(night.evaluation),
+        "verdicts": [(tables.called(night, verdict.name), verdict) for verdict in night.decision.verdicts],
+        "tiles": tables.tiles(night),
+        "called": lambda name: tables.called(night, name),
+        "columns": tables.columns(night),
+        "rows": tables.accuracy_rows(night),
+        "dropped": tables.dropped(night),
+        "pass_k": tables.pass_k(night),
+        "coefficients": tables.coefficient_rows(night),
+        "cost": tables.cost(night),
+        "identity": tables.identity(night),
+        "has_champion": bool(night.evaluation.of_kind("champion")),
+        "farthest": night.finalist is not None and night.finalist == night.evaluation.of_kind("candidate")[-1],
+    }
+
+
+def _charts(night: Night) -> dict[str, Any]:
+    return {
+        "accuracy": accuracy_charts(night) if any(map(night.evaluation.suites, ("test", "ood"))) else None,
+        "reward": reward_chart(night),
+        "spectrum": spectrum_chart(night),
+        "coefficient_lines": coefficient_charts(night),
+        "backtest": backtest_chart(night) if night.diagnosis.backtest else None,
+        "scan_curves": scan_chart(night, night.diagnosis.scan) if night.diagnosis.scan else None,
+        "seconds_spent": seconds_chart(night) if night.timings else None,
+    }

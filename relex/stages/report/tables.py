@@ -1,0 +1,241 @@
+"""The report's tables and its figures in words: rows of text, ready to print."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from relex.stages.report import words
+from relex.stages.report.charts import largest
+from relex.stages.report.data import Candidate, Interval, Night
+
+_ROLES = {"test": "only reported", "ood": "guards", "choose": "picks", "gate": "proves"}
+
+_BEYOND = {"backtest": "backtest", "likelihood": "likelihood's peak"}
+_NAMES = {"base": "the base", "observed": "the last observed", "champion": "the champion"}
+_TO = "\N{RIGHTWARDS ARROW}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A suite: its name and what its problems are for."""
+
+    suite: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """One model. cells: a value with its interval per column; passed: pass@k on test; cut: worst share cut off."""
+
+    name: str
+    mark: str
+    note: str
+    cells: tuple[Interval | None, ...]
+    passed: Interval | None
+    cut: float | None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure and what it is."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Steps and seconds; None where no stage left them.
+
+    per_step: median of this night's steps. target: the step of the forecast that met the gate, or the farthest one.
+    beyond: an estimate, the seconds of training on from the trained steps to the target.
+    """
+
+    trained_steps: int
+    per_step: float | None
+    target: int | None
+    beyond: float | None
+    total: float
+    extrapolation: float | None
+    forecasts: int
+    evaluation_above_training: bool
+
+
+def columns(night: Night) -> list[Column]:
+    """The suites in the order of their roles."""
+    return [Column(suite, purpose) for role, purpose in _ROLES.items() for suite in night.evaluation.suites(role)]
+
+
+def accuracy_rows(night: Night) -> list[AccuracyRow]:
+    """Base, last observed, champion, then the candidates by step."""
+    evaluation, decision = night.evaluation, night.decision
+    beyond = {candidate.name: _beyond(candidate) for candidate in decision.candidates}
+    rows = []
+    for name in (name for kind in ("base", "observed", "champion", "candidate") for name in evaluation.of_kind(kind)):
+        mark = ""
+        if name == decision.winner:
+            mark = "promoted" if decision.promote else "kept"
+        elif name == night.finalist:
+            mark = "chosen, not promoted"
+        cut = [
+            found.value for column in columns(night) if (found := evaluation.interval(name, column.suite, "truncated"))
+        ]
+        rows.append(
+            AccuracyRow(
+                name=words.model(name, evaluation.models[name], night.window),
+                mark=mark,
+                note=beyond.get(name, ""),
+                cells=tuple(evaluation.accuracy(name, column.suite) for column in columns(night)),
+                passed=_pass_on_test(night, name),
+                cut=max(cut, default=None),
+            )
+        )
+    return rows
+
+
+def _beyond(candidate: Candidate) -> str:
+    return (
+        f"beyond the {' and the '.join(_BEYOND.get(what, what) for what in candidate.beyond)}"
+        if candidate.beyond
+        else ""
+    )
+
+
+def dropped(night: Night) -> list[tuple[str, str, int]]:
+    """Candidates that successive halving left behind: name, avg@k on the choosing problems, and how many those were."""
+    return [
+        (words.candidate(found.name, found.step, night.window), words.share(found.choose), found.problems)
+        for found in night.decision.candidates
+        if found.name not in night.evaluation.models
+    ]
+
+
+def pass_k(night: Night) -> int | None:
+    """The largest k of pass@k on the test problems; None when none was measured."""
+    measured = {
+        int(metric.removeprefix("pass_at_"))
+        for suites in night.evaluation.metrics.values()
+        for suite in night.evaluation.suites("test")
+        for metric in suites.get(suite, {})
+        if metric.startswith("pass_at_")
+    }
+    return max(measured, default=None)
+
+
+def _pass_on_test(night: Night, name: str) -> Interval | None:
+    suites = night.evaluation.suites("test")
+    return night.evaluation.interval(name, suites[0], f"pass_at_{pass_k(night)}") if suites else None
+
+
+def tiles(night: Night) -> list[Tile]:
+    """What the one-minute reader takes away beside the sentence: gain, accuracy before and after, steps."""
+    decision, evaluation = night.decision, night.evaluation
+    after = decision.winner if decision.promote and decision.winner else night.finalist or "observed"
+    before = next(iter(evaluation.of_kind("champion")), "base" if after == "observed" else "observed")
+    role = "promoted" if decision.promote else "chosen forecast" if after == night.finalist else "last observed"
+    found = [
+        Tile(
+            words.points(test.gain),
+            f"points compared with {_NAMES.get(before, before)}, on problems that nothing was chosen on",
+        )
+        for verdict in decision.verdicts
+        for test in verdict.tests
+        if (verdict.name, test.against) == (after, before)
+    ]
+    for suite in evaluation.suites("test")[:1] + evaluation.suites("ood")[:1]:
+        old, new = evaluation.accuracy(before, suite), evaluation.accuracy(after, suite)
+        if old and new:
+            where = "out of domain" if evaluation.protocol.suites[suite].role == "ood" else "test"
+            label = (
+                f"{where} {words.avg_at(evaluation)}: {_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
+            )
+            found.append(Tile(f"{words.share(old.value)} {_TO} {words.share(new.value)}", label))
+    spent = cost(night)
+    if spent.target is not None:
+        far = words.multiple(spent.target, night.window)
+        found.append(
+            Tile(f"{spent.trained_steps} {_TO} {spent.target}", f"steps: trained {_TO} forecast, {far} the window")
+        )
+    return found
+
+
+def called(night: Night, name: str) -> str:
+    """A model's name on the page, whether or not it is a model of the night."""
+    found = night.evaluation.models.get(name)
+    return words.model(name, found, night.window) if found else name
+
+
+def coefficient_rows(night: Night) -> list[dict[str, str]]:
+    """The legend of the coefficient chart: colour, tensor, R^2, explained share, coefficient now and at the end."""
+    rows = []
+    for number, (line, _) in enumerate(largest(night), start=1):
+        shares = night.diagnosis.tensors[line.name].explained_share
+        rows.append(
+            {
+                "colour": f"s{number}",
+                "name": words.tensor(line.name),
+                "r_squared": f"{line.r_squared:.4f}",
+                "share": words.share(shares[0]),
+                "now": f"{line.observed[-1]:.3g}",
+                "ahead": f"{line.forecast[-1][1]:.3g}" if line.forecast else "\N{EN DASH}",
+            }
+        )
+    return rows
+
+
+def cost(night: Night) -> Cost:
+    """What the night spent, and what reaching its forecast by training would have cost at this night's pace."""
+    training = night.timings.get("train")
+    per_step = None
+    if training is not None:
+        per_step = statistics.median(training.steps) if training.steps else training.seconds / max(night.train.steps, 1)
+    models = night.evaluation.models
+    candidates = night.evaluation.of_kind("candidate")
+    about = night.finalist or (candidates[-1] if candidates else None)
+    target = models[about].step if about else None
+    beyond = None
+    if per_step is not None and target is not None:
+        beyond = max(target - night.train.steps, 0) * per_step
+    spent = {stage: timing.seconds for stage, timing in night.timings.items()}
+    return Cost(
+        trained_steps=night.train.steps,
+        per_step=per_step,
+        target=target,
+        beyond=beyond,
+        total=sum(spent.values()),
+        extrapolation=spent.get("extrapolate"),
+        forecasts=len(candidates),
+        evaluation_above_training=spent.get("evaluate", 0.0) > spent.get("train", float("inf")),
+    )
+
+
+def identity(night: Night) -> list[tuple[str, str]]:
+    """What was measured on what, with short hashes."""
+    evaluation = night.evaluation
+    engine = evaluation.protocol.engine
+    rows = [("base", f"{night.base.kind}, weights {words.short_hash(night.base.weights_sha256)}")]
+    if night.base.parameters:
+        rows.append(("parameters", f"{night.base.parameters:,}"))
+    observed = night.diagnosis.trajectory
+    reach = f"{len(observed.steps)} observed steps, {observed.steps[0]} to {observed.steps[-1]}"
+    rows.append(("window", f"{reach}; trajectory {words.short_hash(observed.sha256)}"))
+    rows.append(("training", f"{night.train.steps} steps, {night.train.completions:,} completions"))
+    early = {"time": "its budget of time was spent", "skill": "the forecast meter's skill had been reached"}
+    if night.train.ended in early:
+        rows.append(("training ended early", early[night.train.ended]))
+    if night.train.warning:
+        rows.append(("training warned", night.train.warning))
+    rows.append(("engine", ", ".join(f"{key} {_plain(value)}" for key, value in sorted(engine.items()))))
+    rows.append(("intervals", f"{evaluation.protocol.confidence:.0%}, bootstrap over problems"))
+    for name, suite in evaluation.protocol.suites.items():
+        drawn = f"{suite.samples} samples each, T {suite.temperature:g}, top_p {suite.top_p:g}"
+        limits = f"at most {suite.max_tokens} tokens, seed {suite.seed}; {words.short_hash(suite.sha256)}"
+        rows.append((f"suite {name}", f"{suite.problems} problems, {drawn}, {limits}"))
+    for name, model in evaluation.models.items():
+        rows.append((words.model(name, model, night.window), f"weights {words.short_hash(model.weights_sha256)}"))
+    return rows
+
+
+def _plain(value: object) -> str:
+    return " ".join(f"{key} {inner}" for key, inner in sorted(value.items())) if isinstance(value, dict) else str(value)

@@ -1,0 +1,71 @@
+"""Numbers and names as the page writes them."""
+
+from __future__ import annotations
+
+from relex.stages.report.data import Evaluation, Model
+
+
+def share(value: float) -> str:
+    """A share of 1 with three digits, without its leading zero: .482."""
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def points(value: float) -> str:
+    """A difference of two shares in percentage points, with its sign: +32.1."""
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def between(low: float, high: float) -> str:
+    """An interval of shares."""
+    return f"{share(low)}\N{EN DASH}{share(high)}"
+
+
+def seconds(value: float) -> str:
+    """A duration to its two largest units: 0.26 s, 42 s, 3 min 14 s, 2 h 5 min."""
+    if value < 9.95:
+        return f"{value:.2g} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def multiple(step: int, window: int) -> str:
+    """A step in multiples of the window: 6.7x."""
+    return f"{step / window:.1f}".removesuffix(".0") + "\N{MULTIPLICATION SIGN}"
+
+
+def short_hash(value: str | None) -> str:
+    """The first twelve digits of a hash."""
+    return value[:12] if value else "\N{EN DASH}"
+
+
+def tensor(name: str) -> str:
+    """A tensor's name without what all names share."""
+    return name.removeprefix("model.").removesuffix(".weight")
+
+
+def model(name: str, found: Model, window: int) -> str:
+    """What a model of the night is called on the page."""
+    match found.kind:
+        case "base":
+            return "base"
+        case "observed":
+            return f"last observed ({found.step})"
+        case "champion":
+            return f"champion, version {found.version}"
+        case _:
+            return candidate(name, found.step or 0, window)
+
+
+def candidate(name: str, step: int, window: int) -> str:
+    """What a candidate is called; its own name only where that says more than the step."""
+    return f"forecast {step}{'' if name == f'step_{step:06d}' else f' {name}'} ({multiple(step, window)})"
+
+
+def avg_at(evaluation: Evaluation) -> str:
+    """avg@8, or avg@k where the suites differ in k."""
+    drawn = {suite.samples for suite in evaluation.protocol.suites.values()}
+    return f"avg@{drawn.pop()}" if len(drawn) == 1 else "avg@k"

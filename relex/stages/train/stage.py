@@ -1,0 +1,154 @@
+"""Stage train: short RLVR with TRL's GRPOTrainer, its window captured as a trajectory."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from relex.core.asking import Asking
+from relex.core.atomic import read_json, write_json
+from relex.core.errors import InputError, StageFailed
+from relex.core.timing import timed
+from relex.core.workspace import (
+    BASE,
+    COMPLETIONS,
+    PROBLEMS,
+    STATE,
+    TRAIN_METRICS,
+    TRAIN_SECONDS,
+    TRAIN_STEPS,
+    TRAJECTORY,
+)
+from relex.policy.completions import sample_completions, write_completions
+from relex.policy.prompts import check_end_token, check_lengths
+from relex.rewards.problem import Problem, load_split
+from relex.stages.train import state as train_state
+from relex.stages.train import step_stream
+from relex.stages.train.launch import is_launched, launch
+from relex.stages.train.params import Train
+from relex.stages.train.room import check_room_for_training
+from relex.stages.train.step_log import COLUMNS, METER, SECONDS, Row, no_signal, tables, write_table
+from relex.trajectory.materialize import materialize
+from relex.trajectory.reader import Trajectory
+
+
+def run(train: Train, problems: Asking) -> None:
+    """Train, write trajectory/, completions.parquet, metrics/train.json, metrics/train_steps.csv and timings.
+
+    An interrupted run goes on from its last complete state. Under `accelerate launch` this is one of the processes
+    and only trains.
+    """
+    trained_on, held_out = split(train)
+    if is_launched():
+        from relex.stages.train.process import train_process
+
+        train_process(train, problems, trained_on)
+        return
+    check(train, problems, [*trained_on, *held_out])
+    check_room_for_training(train)
+    begun = time.perf_counter()
+    with timed("train") as timing:
+        if train.accelerate is None:
+            from relex.stages.train.process import train_process
+
+            train_process(train, problems, trained_on)
+        else:
+            launch(Path(train.accelerate))
+        observed = Trajectory(TRAJECTORY).steps
+        if len(observed) < 2:
+            raise StageFailed(
+                f"the budget ended after {len(observed)} captured steps; a forecast needs two at least: raise "
+                "train.budget, or lower train.prompts_per_step or train.max_completion_length; the next start goes on"
+            )
+        _, lines = step_stream.read()
+        result = read_json(train_state.RESULT)
+        rows, seconds = tables(lines)
+        timing |= {
+            "spent_seconds": round(result["seconds"], 3),
+            "gpu_hours": round(result["seconds"] * result["processes"] / 3600, 5) if torch.cuda.is_available() else 0.0,
+            "processes": result["processes"],
+            "steps": [round(row["seconds"], 4) for row in seconds],
+        }
+        keep_completions(train, problems, held_out, observed[-1])
+        write_table(TRAIN_STEPS, COLUMNS, rows)
+        write_table(TRAIN_SECONDS, SECONDS, [{name: round(value, 4) for name, value in row.items()} for row in seconds])
+        metrics = {**summarise(rows, train), "observed_last": observed[-1], "ended": result["ended"]}
+        if warning := no_signal(rows):
+            metrics["warning"] = warning
+        write_json(TRAIN_METRICS, metrics)
+        # Of all starts together.
+        timing["seconds"] = round(result["before"] + time.perf_counter() - begun, 3)
+        if result["ended"] != "time":  # a run that only ran out of time can be given more
+            train_state.remove()
+    first, last = rows[0]["reward"], rows[-1]["reward"]
+    print(f"train: {len(rows)} steps, reward {first:.3f} -> {last:.3f}; ended by {result['ended']}")
+
+
+def split(train: Train) -> tuple[list[Problem], list[Problem]]:
+    """The problems that RLVR trains on, and those held out from it for the likelihood scan."""
+    problems, held_out = load_split(PROBLEMS, "train"), train.completions.prompts
+    if len(problems) - held_out < train.prompts_per_step:
+        raise InputError(
+            "too few problems to train on",
+            where="problems.sizes.train",
+            expected=f"train.completions.prompts ({held_out}) and train.prompts_per_step "
+            f"({train.prompts_per_step}) at least",
+            found=len(problems),
+        )
+    return problems[:-held_out], problems[-held_out:]
+
+
+def check(train: Train, asking: Asking, problems: list[Problem]) -> None:
+    """InputError for a base or problems that no training could use."""
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    check_end_token(tokenizer, GenerationConfig.from_pretrained(BASE))
+    limit = read_json(BASE / "config.json").get("max_position_embeddings")
+    if limit is not None:
+        check_lengths(tokenizer, problems, train.max_completion_length, limit, asking)
+
+
+def keep_completions(train: Train, asking: Asking, held_out: list[Problem], step: int) -> None:
+    """completions.parquet, sampled from the last observed checkpoint as the trajectory holds it."""
+    last = STATE / "last_observed"
+    materialize(TRAJECTORY, BASE, step, last, replace=True)
+    model = AutoModelForCausalLM.from_pretrained(last, dtype=torch.float32)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    table = sample_completions(
+        model,
+        AutoTokenizer.from_pretrained(BASE, padding_side="left"),
+        held_out,
+        samples=train.completions.samples,
+        temperature=train.temperature,
+        max_new_tokens=train.max_completion_length,
+        seed=train.seed,
+        asking=asking,
+    )
+    write_completions(COMPLETIONS, table)
+    shutil.rmtree(last)
+
+
+def summarise(rows: list[Row], train: Train) -> dict[str, Any]:
+    """The run in a few numbers; rewards are means over the first and last tenth of the steps."""
+    tenth = max(1, len(rows) // 10)
+
+    def mean(part: list[Row], column: str) -> float:
+        return round(sum(row.get(column, 0.0) for row in part) / len(part), 6)
+
+    completions = train.prompts_per_step * train.num_generations
+    return {
+        "steps": len(rows),
+        "completions": len(rows) * completions,
+        "tokens": round(sum(row["completion_length"] for row in rows) * completions),
+        "reward_first": mean(rows[:tenth], "reward"),
+        "reward_last": mean(rows[-tenth:], "reward"),
+        "share_without_signal": mean(rows, "share_without_signal"),
+        "share_truncated": mean(rows, "share_truncated"),
+        "reward_timeouts": sum(row.get("reward_timeouts", 0.0) for row in rows),
+        "grad_norm": mean(rows, "grad_norm"),
+        **{name: round(rows[-1][name], 6) for name in METER if name in rows[-1]},
+    }

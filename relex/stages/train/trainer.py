@@ -1,0 +1,123 @@
+"""TRL's GRPOTrainer with what a night needs besides: an order of data and rollouts that survive an interruption and do
+not depend on the number of processes, seconds by part of a step, and an end before numbers that are not finite."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import LogitsProcessorList, TrainerState
+from trl import GRPOTrainer
+
+from relex.core.errors import StageFailed
+from relex.core.seeding import seed_of
+from relex.policy.seeded_sampling import Place, SeededSampling
+
+
+class EpochSampler(Sampler[int]):
+    """Every prompt num_generations times in a row, in an order drawn from (seed, epoch); incomplete steps are left out.
+
+    TRL's own sampler draws each order after the one before, so a resumed run would replay the first epoch's.
+    """
+
+    def __init__(self, prompts: int, prompts_per_step: int, repeats: int, seed: int, passes: int, state: Any):
+        """repeats: num_generations; passes: how often a step's batch is handed out; state:
+        called when an epoch begins, gives the trainer's state, which knows where the run is."""
+        self._prompts, self._per_step, self._repeats = prompts, prompts_per_step, repeats
+        self._seed, self._passes, self._state = seed, passes, state
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._prompts // self._per_step
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch * self._per_step * self._repeats * self._passes
+
+    def __iter__(self) -> Iterator[int]:
+        trainer_state: TrainerState = self._state()
+        epoch = trainer_state.global_step // self.steps_per_epoch
+        generator = torch.Generator().manual_seed(seed_of("order", self._seed, epoch))
+        order = torch.randperm(self._prompts, generator=generator).tolist()
+        for start in range(0, self.steps_per_epoch * self._per_step, self._per_step):
+            for _ in range(self._passes):
+                for index in order[start : start + self._per_step]:
+                    yield from [index] * self._repeats
+
+
+class Trainer(GRPOTrainer):
+    """See the module. `part_seconds`: of the step that runs, by part."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.part_seconds: dict[str, float] = defaultdict(float)
+        if not self.use_vllm:
+            self._seed_rollouts()
+
+    def take_seconds(self) -> dict[str, float]:
+        """Seconds of generation and reward since it was last asked."""
+        taken = {"generation": self.part_seconds["generation"], "reward": self.part_seconds["reward"]}
+        self.part_seconds.clear()
+        return taken
+
+    @contextlib.contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.part_seconds[part] += time.perf_counter() - start
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a training state is not a model to publish."""
+
+    def _seed_rollouts(self) -> None:
+        config = self.args
+
+        def place(rows: int) -> Place:
+            index, processes = self.accelerator.process_index, self.accelerator.num_processes
+            return Place(self.state.global_step, index * rows, processes * rows)
+
+        sampling = SeededSampling(
+            config.seed, temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, place=place
+        )
+        model = self.accelerator.unwrap_model(self.model)
+        generate = model.generate
+
+        def seeded(*args: Any, **kwargs: Any) -> Any:
+            sampling.begin()
+            return generate(*args, logits_processor=LogitsProcessorList([sampling]), **kwargs)
+
+        model.generate = seeded
+
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler[int]:
+        # With several processes, each takes its share of a step's batch from the same order.
+        return EpochSampler(
+            prompts=len(dataset if dataset is not None else self.train_dataset),
+            prompts_per_step=self.args.generation_batch_size // self.num_generations,
+            repeats=self.num_generations,
+            seed=self.args.seed,
+            passes=self.num_iterations * self.args.steps_per_generation,
+            state=lambda: self.state,
+        )
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        with self._timed("generation"):
+            return super()._generate_single_turn(*args, **kwargs)
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+        with self._timed("reward"):
+            return super()._calculate_rewards(*args, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise StageFailed(
+                f"training diverged: the loss of step {self.state.global_step + 1} is {loss.item()}; the window up to "
+                "the step before is kept in trajectory/; lower train.learning_rate, or set train.max_grad_norm lower"
+            )
+        return loss

@@ -1,0 +1,96 @@
+"""Arithmetic of a stream on an accelerator, by PyTorch: blocks go over as stored, everything else happens there."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from relex.forecast.directed import Directed
+from relex.forecast.subspace import Array
+from relex.window.arithmetic import Emit, Partial
+from relex.window.kernels import decode as kernels
+from relex.window.opened import Block, Opened
+
+_STORED = {
+    kernels.KIND_FLOAT32: torch.float32,
+    kernels.KIND_BFLOAT16: torch.bfloat16,
+    kernels.KIND_FLOAT16: torch.float16,
+    kernels.KIND_INT8: torch.int8,
+}
+
+
+class Accelerator:
+    """arithmetic.Arithmetic on a torch device. All products are taken in float64."""
+
+    widest = 1 << 20  # copies large enough to reach the bus's bandwidth
+
+    def __init__(self, device: str):
+        self._device = torch.device(device)
+        self._local = threading.local()
+
+    def bytes_needed(self, steps: int, columns: int, targets: int) -> int:
+        """The staging buffer here, and stored rows, float32 and float64 deltas and the sums on the device."""
+        return columns * (steps * (4 + 4 + 4 + 8) + targets * 16)
+
+    def _deltas(self, opened: Opened, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
+        """delta [T, columns] and theta_0 [columns], float32 on the device."""
+        rows, (start, stop) = opened.rows, block
+        item = kernels.ITEM_BYTES[rows.kind]
+        needed = rows.count * (stop - start) * item
+        # Page-locked memory is what a device copies from directly; the copy is waited for before it is used again.
+        if getattr(self._local, "staging", torch.empty(0)).numel() < needed:
+            pinned = self._device.type == "cuda"
+            self._local.staging = torch.empty(needed, dtype=torch.uint8, pin_memory=pinned)
+        staging = self._local.staging[:needed].view(rows.count, -1)
+        kept = None
+        if opened.kept is not None:
+            kept = opened.kept[rows.count * item * start : rows.count * item * stop].reshape(rows.count, -1)
+        host = staging.numpy()
+        for row in range(rows.count):
+            if kept is not None and opened.filled:
+                host[row] = kept[row]
+                continue
+            self._read(opened, row, start * item, host[row])
+            if kept is not None:
+                kept[row] = host[row]
+        found = staging.to(self._device).view(_STORED[rows.kind]).float()
+        if rows.scales is not None:
+            factors = torch.from_numpy(rows.scales_of(start, stop)).to(self._device)
+            if rows.kind == kernels.KIND_INT8:
+                factors = factors.repeat_interleave(kernels.SCALE_BLOCK, dim=1)[:, : stop - start]
+            found = found * factors
+        base = np.empty((stop - start) * kernels.ITEM_BYTES[rows.base_kind], np.uint8)
+        self._read(opened, rows.count, start * kernels.ITEM_BYTES[rows.base_kind], base)
+        origin = torch.from_numpy(base).to(self._device).view(_STORED[rows.base_kind]).float()
+        return (found - origin if rows.subtract else found), origin
+
+    @staticmethod
+    def _read(opened: Opened, row: int, begin: int, into: NDArray[np.uint8]) -> None:
+        """Fill `into` with bytes of a row from `begin` on."""
+        left, position = into.data, opened.rows.starts[row] + begin
+        while left:
+            done = os.preadv(opened.handles[row], [left], position)
+            if not done:
+                opened.check(row)
+            left, position = left[done:], position + done
+
+    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
+        """See arithmetic.Arithmetic."""
+        moved = self._deltas(opened, block)[0].double()
+        moved -= torch.from_numpy(lead).to(self._device)[:, None] * moved[-1].clone()
+        found = np.zeros((len(lead), len(lead)))
+        found[first:] = (moved[first:] @ moved.T).cpu().numpy()
+        return Partial(found, None)
+
+    def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
+        """See arithmetic.Arithmetic."""
+        moved, origin = self._deltas(opened, block)
+        along = torch.from_numpy(weights.directions).to(self._device) @ moved.double()
+        which, amounts = (torch.from_numpy(part).to(self._device) for part in (weights.which, weights.amounts))
+        total = along[which].mul_(amounts[:, None])
+        onto = origin if onto_base else torch.zeros_like(origin)
+        emit(block[0], torch.where(total == 0, onto, (onto.double() + total).float()).cpu().numpy())

@@ -1,0 +1,54 @@
+"""What a stream asks of a device: the protocol, and the blocks of columns that it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from relex.forecast.directed import Directed
+from relex.forecast.subspace import Array
+from relex.window.kernels import decode as kernels
+from relex.window.opened import Block, Opened, Singles
+
+BLOCKS = 4  # at least, for any tensor that is not small
+
+
+Emit = Callable[[int, Singles], None]  # (first column, values [K, columns])
+
+
+class Partial(NamedTuple):
+    """What a block adds to G, as lower triangles [T, T] float64: of X X^T, and of E E^T or None for nothing.
+
+    X as in kernels.gram.gram_block; E: the differences between neighbouring checkpoints, the first one's from theta_0.
+    """
+
+    residuals: Array
+    differences: Array | None
+
+
+class Arithmetic(Protocol):
+    """Where the arithmetic runs: processor.py, or accelerator.py. Called from several threads."""
+
+    widest: int  # columns of a block at most, a multiple of kernels.CHUNK
+
+    def bytes_needed(self, steps: int, columns: int, targets: int) -> int:
+        """Buffers of one thread, for blocks of `columns`."""
+        ...
+
+    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
+        """A block's part of G, from row `first`; lead [T] as in kernels.gram.gram_block."""
+        ...
+
+    def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
+        """Weighted sums of one block, on theta_0 or alone, in one part or several; what emit receives is valid until
+        it returns."""
+        ...
+
+
+def blocks_of(numel: int, widest: int) -> list[Block]:
+    """The blocks of a tensor: of equal multiples of CHUNK columns, at most `widest`, a multiple of BLOCKS of them."""
+    if numel <= kernels.CHUNK * BLOCKS:
+        return [(0, numel)] if numel else []
+    count = -(-numel // (widest * BLOCKS)) * BLOCKS
+    step = -(-numel // (count * kernels.CHUNK)) * kernels.CHUNK
+    return [(start, min(start + step, numel)) for start in range(0, numel, step)]

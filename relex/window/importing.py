@@ -1,0 +1,126 @@
+"""`relex import`: a trajectory of full checkpoints that something else saved.
+
+By reference: the manifest names the files and their hashes, nothing is copied, and the only cost is hashing every
+file once. With copy: each checkpoint becomes a delta under a codec, one tensor in memory at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from relex.checkpoints.compare import check_constants, check_same_tensors, check_tied
+from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.tensors import CheckpointReader
+from relex.core import atomic
+from relex.core.digest import file_sha256
+from relex.core.errors import InputError
+from relex.trajectory import stamps
+from relex.trajectory.manifest import Manifest, Step, StepFile, warn_of_repeats
+from relex.trajectory.reader import CACHE
+from relex.trajectory.writer import TrajectoryWriter, moving_tensors
+from relex.window.hub import HUB, fetch_revisions
+
+LAYOUT = re.compile(r"(?:checkpoint-|global_step_|step_|step-)(\d+)")
+_NESTED = Path("actor") / "huggingface"  # below global_step_N, where one trainer puts the Hugging Face copy
+COPY_CODEC = "float32"
+
+
+def import_checkpoints(
+    source: Path | str, base: Path, out: Path, *, copy: bool = False, codec: str = COPY_CODEC
+) -> str:
+    """Write the trajectory `out` of the checkpoints under `source`; returns a summary line.
+
+    source: a folder of checkpoint-N, global_step_N[/actor/huggingface], step_N or step-N, or `hub:owner/name`, a hub
+    repository with such branches. It stays untouched. InputError for no or one checkpoint, a step that is there
+    twice, other tensors than the base's, an `out` that exists.
+    """
+    found = fetch_revisions(str(source)) if str(source).startswith(HUB) else find_checkpoints(Path(source))
+    if len(found) < 2:
+        raise InputError("fewer than two checkpoints", where=source, expected="checkpoint-N, global_step_N, step_N")
+    with atomic.new_folder(out) as folder, CheckpointReader(base) as origin:
+        for _, checkpoint in found:
+            with CheckpointReader(checkpoint) as reader:
+                check_same_tensors(origin, reader)
+                check_tied(reader, origin)
+                check_constants(reader, origin)
+        if copy:
+            _copy(found, base, origin, folder, codec)
+            kind = f"copied as {codec} deltas"
+        else:
+            _refer(found, base, origin, folder)
+            kind = "by reference"
+    return f"{out}: {len(found)} steps ({found[0][0]}..{found[-1][0]}) {kind}"
+
+
+def find_checkpoints(source: Path) -> list[tuple[int, Path]]:
+    """(step, folder) in the order of steps."""
+    if not source.is_dir():
+        raise InputError("not a folder", where=source)
+    found: dict[int, Path] = {}
+    for entry in sorted(source.iterdir()):
+        match = LAYOUT.fullmatch(entry.name)
+        if not match or not entry.is_dir():
+            continue
+        step = int(match[1])
+        folder = entry / _NESTED if (entry / _NESTED).is_dir() else entry
+        if step in found:
+            raise InputError("a step is there twice", where=source, found=f"{found[step].name} and {entry.name}")
+        found[step] = folder
+    found.pop(0, None)  # step 0 is the base itself, which some trainers save too
+    return sorted(found.items())
+
+
+def _refer(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReader, folder: Path) -> None:
+    """Write the manifest of a trajectory by reference; two files are hashed at a time."""
+    files = []
+    for step, checkpoint in found:
+        with CheckpointReader(checkpoint) as reader:
+            files += [(step, checkpoint.resolve(), name) for name in reader.files]
+    with ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0)))) as pool:
+        hashes = pool.map(lambda item: file_sha256(item[1] / item[2]), files)
+        hashed = list(tqdm(hashes, total=len(files), desc="hash", unit="file", disable=None))
+    steps = []
+    for step, checkpoint in found:
+        entries = tuple(
+            StepFile(name, sha256, (place / name).stat().st_size)
+            for (number, place, name), sha256 in zip(files, hashed, strict=True)
+            if number == step
+        )
+        steps.append(Step(step, entries, folder=str(checkpoint.resolve())))
+    manifest = Manifest("reference", weights_sha256(base), moving_tensors(origin), "float32", {}, tuple(steps))
+    warn_of_repeats(manifest, folder)
+    manifest.save(folder)
+    known = [(place / name, sha256) for (_, place, name), sha256 in zip(files, hashed, strict=True)]
+    stamps.remember(folder / CACHE, known)
+
+
+def _copy(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReader, folder: Path, codec: str) -> None:
+    folder.rmdir()  # the writer makes its own
+    writer = TrajectoryWriter(folder, base=base, codec=codec, identity={"imported": [step for step, _ in found]})
+    for step, checkpoint in tqdm(found, desc="copy", unit="checkpoint", disable=None):
+        with CheckpointReader(checkpoint) as reader:
+            writer.append(step, _Deltas(reader, origin))
+
+
+class _Deltas(Mapping[str, torch.Tensor]):
+    """theta_step - theta_0 of a full checkpoint, float32, each computed when asked for."""
+
+    def __init__(self, checkpoint: CheckpointReader, base: CheckpointReader):
+        self._checkpoint, self._base = checkpoint, base
+        self._names = list(moving_tensors(base))
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._checkpoint.tensor(name).float() - self._base.tensor(name).float()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

@@ -1,0 +1,108 @@
+"""Everything that would stop a night is found in one look, before any work."""
+
+from __future__ import annotations
+
+import collections
+import shutil
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from relex.core.errors import InputErrors
+from relex.params import doctor, preflight
+from relex.params.load import load
+from tests.params.test_load import COMMITTED
+
+Usage = collections.namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def params_file(tmp_path):
+    return shutil.copy(COMMITTED, tmp_path / "params.yaml")
+
+
+def test_the_committed_night_has_no_faults_here(params_file):
+    params, errors = preflight.faults(params_file)
+    assert errors == []
+    assert params == load(COMMITTED)
+
+
+def test_too_little_disk_says_how_much_is_needed_and_how_much_there_is(params_file, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 40, 1 << 40, 5 << 20))
+    _, errors = preflight.faults(params_file)
+    assert len(errors) == 1
+    assert "too little disk" in str(errors[0])
+    assert "found 5.0 MiB" in str(errors[0])
+
+
+def test_an_unwritable_folder_and_bad_parameters_are_named_together(params_file, monkeypatch):
+    # Tests may run as root, whom no mode stops: what the system answers is what is checked.
+    monkeypatch.setattr(preflight.os, "access", lambda path, mode: False)
+    params_file.write_text(params_file.read_text().replace("steps: 45, minutes", "steps: 44, minutes"))
+    _, errors = preflight.faults(params_file)
+    text = str(InputErrors(errors))
+    assert "not writable" in text
+    assert "window.last (45) must not be beyond budget.steps (44)" in text
+
+
+def test_the_doctor_says_what_a_night_needs_and_refuses_what_cannot_run(params_file, monkeypatch):
+    page, errors = doctor.examine(params_file)
+    assert errors == []
+    for said in ("python", "CUDA", "vllm", "trajectory", "45 steps", "training state", "is sound"):
+        assert said in page
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 40, 1 << 40, 5 << 20))
+    page, errors = doctor.examine(params_file)
+    assert "trajectory" in page
+    assert "is sound" not in page
+    assert "too little disk" in str(errors[0])
+    params_file.write_text(params_file.read_text() + "\nnonsense: 1\n")
+    with pytest.raises(InputErrors, match="nonsense"):
+        doctor.examine(params_file)
+
+
+def change(params_file, **sections):
+    """Put other values at dotted keys, `__` for the dot."""
+    yaml = YAML()
+    document = yaml.load(params_file.read_text())
+    for key, value in sections.items():
+        *parents, last = key.split("__")
+        section = document
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    with open(params_file, "w") as handle:
+        yaml.dump(document, handle)
+
+
+def test_a_package_base_that_is_not_installed_is_found_before_the_night(params_file):
+    change(params_file, base__source={"kind": "package", "package": "no-such-model", "version": "1"})
+    params, errors = preflight.faults(params_file)
+    assert params is not None
+    assert "no-such-model): the package is not installed" in str(errors[0])
+    page, _ = doctor.examine(params_file)
+    assert "disk need unknown: the base is not there" in page
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_settings_that_need_a_gpu_are_found_before_the_night(params_file):
+    change(params_file, train__bf16=True, train__generation={"backend": "vllm"})
+    _, errors = preflight.faults(params_file)
+    assert [str(error).split(":")[0] for error in errors] == ["train.bf16", "train.generation.backend"]
+
+
+def test_a_problem_file_must_be_there_and_in_the_graph(params_file, tmp_path):
+    source = {"kind": "file", "path": "mine.jsonl", "paths": {"ood": "far.jsonl"}}
+    change(params_file, problems__source=source, base__source={"kind": "folder", "path": "."})
+
+    def said() -> str:
+        return "\n".join(str(error) for error in preflight.faults(params_file)[1] if "problem file" in str(error))
+
+    assert said().count("the problem file is missing") == 2
+    for name in ("mine.jsonl", "far.jsonl"):
+        (tmp_path / name).write_text("{}")
+    assert said() == ""
+    (tmp_path / "dvc.yaml").write_text("stages: {problems: {cmd: relex problems, deps: [mine.jsonl]}}")
+    assert "would not notice a change" in said()
+    assert "expected - far.jsonl" in said()
+    assert "- mine.jsonl" not in said()

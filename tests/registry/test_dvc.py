@@ -1,0 +1,153 @@
+"""What the registry takes out of DVC: versions by reference, and the same weights again from base and window."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relex.checkpoints.digest import weights_sha256
+from relex.core.errors import CorruptArtifact, InputError
+from relex.params.load import Params
+from relex.registry.champion import resolve_champion
+from relex.registry.fetch import fetch
+from relex.registry.lineage import lineage
+from relex.registry.promotion import promote
+from relex.registry.rebuild import rebuild
+from relex.registry.register import register
+from relex.registry.store import connection as registry_client
+from relex.registry.store import versions as registry_versions
+from tests.builders.nights import change_params, finish_night
+from tests.builders.project import enter_copy
+
+pytestmark = pytest.mark.real
+
+OUTS = ("base", "trajectory", "candidates")
+
+
+def dvc(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def kept(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished night whose artifacts DVC holds, as outputs of one stage in dvc.lock."""
+    folder = tmp_path_factory.mktemp("kept") / "project"
+    shutil.copytree(template, folder)
+    change_params(folder)
+    outs = "".join(f"    - {name}\n" for name in OUTS)
+    (folder / "dvc.yaml").write_text(f"stages:\n  night:\n    cmd: 'true'\n    outs:\n{outs}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        finish_night(folder, 1, champion=None)
+        dvc("init", "--quiet", "--no-scm")
+        dvc("commit", "--quiet", "--force")
+    return folder
+
+
+@pytest.fixture
+def project(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return enter_copy(kept, tmp_path, monkeypatch)
+
+
+def weights_files(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.safetensors")) if folder.exists() else []
+
+
+def test_a_version_by_reference_copies_no_weights_and_is_resolved_from_dvc(project: Path) -> None:
+    params = change_params(project, mode="reference")
+    assert "version 1" in register(params)
+    assert promote(params).startswith("promoted")
+    assert weights_files(Path("mlartifacts")) == []
+    version = registry_versions.by_alias(registry_client.connect(params), "champion")
+    assert version is not None
+    assert version.tags["dvc_path"] == "candidates/step_000020"
+    assert version.tags["dvc_md5"].endswith(".dir")
+    expected = weights_sha256(Path("candidates/step_000020"))
+
+    shutil.rmtree("candidates")  # the work tree may have moved on
+    fetch(params, "models:/sort-digits@champion", project / "got")
+    assert weights_sha256(Path("got")) == expected
+    assert "verified" in lineage(params, "sort-digits@champion")
+    resolve_champion(params)
+    assert weights_sha256(Path("champion")) == expected
+
+
+def test_a_reference_comes_from_the_dvc_remote_when_the_cache_is_gone(project: Path, tmp_path: Path) -> None:
+    params = change_params(project, mode="reference")
+    dvc("remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    dvc("push", "--quiet")
+    register(params)
+    shutil.rmtree(".dvc/cache")
+    shutil.rmtree("candidates")
+    fetch(params, "sort-digits/1", project / "got")
+    assert len(weights_files(Path("got"))) == 1
+    shutil.rmtree(tmp_path / "store")
+    shutil.rmtree(".dvc/cache")
+    with pytest.raises(InputError, match="neither in its cache nor in its remote"):
+        fetch(params, "sort-digits/1", project / "again")
+    with pytest.raises(InputError, match="neither in its cache nor in its remote"):
+        promote(params)
+    assert not Path("again").exists()
+
+
+def test_registering_by_reference_refuses_weights_that_dvc_does_not_hold(project: Path) -> None:
+    params = change_params(project, mode="reference")
+    finish_night(project, 2, champion=None)  # and no dvc commit
+    with pytest.raises(InputError, match="DVC holds other weights"):
+        register(params)
+    Path("dvc.lock").unlink()
+    with pytest.raises(InputError, match="needs the model in DVC"):
+        register(params)
+
+
+def test_a_reference_that_points_outside_the_project_is_refused(project: Path) -> None:
+    params = change_params(project, mode="reference")
+    register(params)
+    client = registry_client.connect(params).client
+    for path in ("../../etc", "/etc", "candidates/../../.."):
+        client.set_model_version_tag("sort-digits", "1", "dvc_path", path)
+        with pytest.raises(InputError, match="leaves the project"):
+            fetch(params, "sort-digits/1", project / "got")
+    client.set_model_version_tag("sort-digits", "1", "dvc_md5", "../../../etc/passwd")
+    with pytest.raises(InputError, match="does not say where"):
+        fetch(params, "sort-digits/1", project / "got")
+
+
+def test_a_version_is_rebuilt_bit_for_bit_from_what_dvc_holds(project: Path) -> None:
+    params = change_params(project)
+    register(params)
+    expected = weights_sha256(Path("candidates/step_000020"))
+    for name in OUTS:
+        shutil.rmtree(name)
+    said = rebuild(params, "sort-digits", "1", project / "again")
+    assert "identical" in said
+    assert "NOT" not in said
+    assert weights_sha256(Path("again")) == expected
+
+
+def test_a_rebuild_that_comes_out_otherwise_says_so(project: Path) -> None:
+    params = change_params(project)
+    register(params)
+    (path,) = Path("mlartifacts/models").glob("*/artifacts/lineage.json")
+    facts = json.loads(path.read_text())
+    facts["extrapolate"]["targets"] = [21]
+    path.write_text(json.dumps({**facts, "step": 21}))
+    assert "NOT identical" in rebuild(params, "sort-digits", "1")
+    facts["trajectory"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(facts))
+    with pytest.raises(CorruptArtifact, match="another than the recorded one"):
+        rebuild(params, "sort-digits", "1")
+
+
+def test_a_rebuild_without_dvc_artifacts_says_what_is_missing(project: Path) -> None:
+    params: Params = change_params(project)
+    Path("dvc.lock").unlink()
+    register(params)
+    with pytest.raises(InputError, match="not in DVC"):
+        rebuild(params, "sort-digits", "1")

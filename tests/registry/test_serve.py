@@ -1,0 +1,100 @@
+"""`relex serve`: vLLM's own server on a registered model, asked over HTTP, and gone when it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from relex.core.errors import InputError, StageFailed
+from relex.params.load import Params
+from relex.registry import serve as serving
+from relex.registry.promotion import promote
+from relex.registry.register import register
+from tests.builders.nights import change_params, finish_night, make_project
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.slow
+def test_a_registered_champion_is_served_by_vllm_and_answers_the_printed_curl_line(
+    tmp_path: Path, project: Path, params: Params
+) -> None:
+    finish_night(project, 1, champion=None)
+    register(params)
+    promote(params)
+    port = _free_port()
+    command = [sys.executable, "-m", "relex.cli", "serve", "sort-digits@champion", "--port", str(port)]
+    log = tmp_path / "serve.log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        line = _printed_curl(process, log)
+        answer = json.loads(subprocess.run(shlex.split(line), capture_output=True, check=True).stdout)
+        assert answer["model"] == "sort-digits@champion"
+        assert answer["choices"][0]["text"]
+        assert answer["usage"]["prompt_tokens"] >= 4
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    make_project(tmp_path / "project")
+    params = change_params(tmp_path / "project")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match="cannot listen there"):
+            serving.serve(params, tmp_path, "m", "1", "127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_load_the_model_is_reported_and_leaves_no_process(tmp_path: Path) -> None:
+    make_project(tmp_path / "project")
+    params = change_params(tmp_path / "project")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(StageFailed, match="before it answered"):
+        serving.serve(params, empty, "m", "1", "127.0.0.1", _free_port())
+    mine = psutil.Process(os.getpid()).children(recursive=True)
+    assert not any(str(empty) in " ".join(child.cmdline()) for child in mine)
+
+
+def test_the_curl_line_of_a_chat_model_goes_through_its_template(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    words = shlex.split(serving.curl(tmp_path, "m", "what's 1+1?", "127.0.0.1", 1))
+    assert "http://127.0.0.1:1/v1/chat/completions" in words
+    assert json.loads(words[-1])["messages"] == [{"role": "user", "content": "what's 1+1?"}]
+
+
+def _printed_curl(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        found = re.search(r"^\s*(curl .*)$", log.read_text(errors="replace"), re.MULTILINE)
+        if found:
+            return found[1]
+        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
+        time.sleep(0.5)
+    raise AssertionError(log.read_text(errors="replace")[-3000:])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

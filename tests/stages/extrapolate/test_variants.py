@@ -1,0 +1,90 @@
+"""Variants: every target with another rank, shrinkage or ray, beside the section's own candidates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relex.checkpoints.digest import weights_sha256
+from relex.core import workspace
+from relex.core.atomic import read_json
+from relex.core.errors import InputError, InputErrors
+from relex.stages.evaluate.contestants import load_contestants
+from relex.stages.extrapolate import stage as extrapolate
+from relex.window.options import Options
+from relex.window.request import Request
+from tests.builders.contests import set_champion, write_params
+from tests.builders.nights import make_project
+from tests.builders.windows import line_with_noise, write_trajectory
+
+STEPS = [1, 2, 3, 4, 5, 6]
+SECTION = {
+    "train.budget.steps": 6,
+    "train.warmup_steps": 1,
+    "train.window": {"first": 1, "last": 6, "every": 1},
+    "extrapolate.targets": [12, 24],
+    "extrapolate.device": "cpu",
+}
+VARIANTS = [
+    {"name": "late", "anchor": "last", "first": 4},
+    {"name": "half", "shrink": 0.5},
+    {"name": "two", "rank": 2},
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    write_trajectory(
+        tmp_path / "trajectory", tmp_path / "base", STEPS, line_with_noise(seed=1, rate=1e-3), rewards=True
+    )
+    return tmp_path
+
+
+def test_each_variant_gives_each_target_the_weights_of_its_own_request(project: Path) -> None:
+    params = write_params(project, {**SECTION, "extrapolate.variants": VARIANTS})
+    extrapolate.run(params.extrapolate)
+    names = [f"step_0000{target}{label}" for label in ("", "-late", "-half", "-two") for target in (12, 24)]
+    assert sorted(path.name for path in workspace.CANDIDATES.glob("step_*")) == sorted(names)
+    assert list(read_json(workspace.CANDIDATES / "fit.json")["variants"]) == ["half", "late", "two"]
+    alone = Request(targets=(12, 24), options=Options(anchor="last", first=4, device="cpu"))
+    extrapolate.extrapolate_folder(Path("trajectory"), Path("base"), alone, Path("alone"))
+    for target in (12, 24):
+        late = weights_sha256(workspace.CANDIDATES / f"step_0000{target}-late")
+        assert late == weights_sha256(Path("alone") / f"step_0000{target}")
+    assert len({weights_sha256(workspace.CANDIDATES / name) for name in names}) == len(names)
+
+
+def test_variants_are_contestants_with_the_step_of_their_target(project: Path) -> None:
+    params = write_params(project, {**SECTION, "extrapolate.variants": VARIANTS[:1]})
+    extrapolate.run(params.extrapolate)
+    set_champion(None)
+    found = {c.name: c.step for c in load_contestants() if c.kind == "candidate"}
+    assert found == {"step_000012": 12, "step_000012-late": 12, "step_000024": 24, "step_000024-late": 24}
+
+
+def test_a_variant_that_does_not_fit_the_window_is_refused_and_writes_nothing(project: Path) -> None:
+    params = write_params(project, {**SECTION, "extrapolate.variants": [{"name": "late", "first": 6}]})
+    with pytest.raises(InputErrors):
+        extrapolate.run(params.extrapolate)
+    assert not workspace.CANDIDATES.exists()
+
+
+def test_two_variants_of_one_name_are_refused(project: Path) -> None:
+    with pytest.raises(InputErrors, match="distinct names"):
+        write_params(project, {**SECTION, "extrapolate.variants": [VARIANTS[0], VARIANTS[0]]})
+
+
+def test_the_observed_model_has_the_step_at_which_training_ended(project: Path) -> None:
+    """Not the last of train.window: a budget of time may end before it."""
+    longer = {"train.budget.steps": 9, "train.window": {"first": 1, "last": 9, "every": 1}}
+    params = write_params(project, {**SECTION, **longer})
+    extrapolate.run(params.extrapolate)
+    set_champion(None)
+    assert params.train.window.last != STEPS[-1]
+    assert [c.step for c in load_contestants() if c.kind == "observed"] == [STEPS[-1]]
+    (workspace.CANDIDATES / "fit.json").write_text("{}")
+    with pytest.raises(InputError, match="which step was observed last"):
+        load_contestants()

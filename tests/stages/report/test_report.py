@@ -1,0 +1,265 @@
+"""The page as a reader and a browser see it, made of a night that the stages' own functions wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from relex.stages.report import stage as report
+from relex.stages.report.read import read_night
+from relex.stages.report.stage import page as make_page
+from tests.builders.report_nights import change, likelihood_scan, write_night
+
+PROMOTES = {"base": 0.30, "observed": 0.36, "step_000020": 0.55, "step_000040": 0.80}
+KEEPS = {"base": 0.30, "observed": 0.36, "champion": 0.85, "step_000020": 0.55, "step_000040": 0.60}
+COLLAPSES = {"base": 0.30, "observed": 0.60, "step_000020": 0.20, "step_000040": 0.05}
+
+
+class Page(HTMLParser):
+    """What a browser would take from the page: elements with attributes, and the text outside <style>."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.html, self.elements, self.texts, self.inside = html, [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.inside and self.inside.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "style" not in self.inside:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def classes(self) -> set[str]:
+        return {name for _, attrs in self.elements for name in (attrs.get("class") or "").split()}
+
+
+def page(folder: Path, monkeypatch) -> Page:
+    monkeypatch.chdir(folder)
+    return Page(make_page(read_night()))
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("nights")
+    for name, accuracy in (("promotes", PROMOTES), ("keeps", KEEPS), ("collapses", COLLAPSES)):
+        write_night(folder / name, accuracy)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(nights) -> dict[str, Page]:
+    with pytest.MonkeyPatch.context() as patch:
+        return {folder.name: page(folder, patch) for folder in sorted(nights.iterdir())}
+
+
+@pytest.fixture
+def night(nights, tmp_path) -> Path:
+    """A copy of the promoting night that a test may change."""
+    return shutil.copytree(nights / "promotes", tmp_path / "night")
+
+
+def test_the_decision_comes_first_with_its_sentence_and_its_numbers(nights, pages):
+    seen = pages["promotes"]
+    decision = json.loads((nights / "promotes/metrics/decision.json").read_text())
+    headline, _, numbers = decision["sentence"].partition(": ")
+    assert decision["outcome"] == "promote-candidate"
+    assert "promote-candidate" in seen.classes
+    assert seen.text.index(headline) < seen.text.index(numbers) < seen.text.index("Accuracy against horizon")
+    gain = decision["verdicts"][-1]["tests"][0]["gain"]
+    assert f"{100 * gain:+.1f} points compared with the last observed" in seen.text
+
+
+def test_every_model_stands_in_the_table_with_its_measured_accuracy(nights, pages):
+    seen = pages["keeps"]
+    metrics = json.loads((nights / "keeps/metrics/evaluate.json").read_text())["metrics"]
+    names = {
+        "base": "base",
+        "observed": "last observed (10)",
+        "champion": "champion, version 3",
+        "step_000020": "forecast 20 (2\N{MULTIPLICATION SIGN})",
+        "step_000040": "forecast 40 (4\N{MULTIPLICATION SIGN})",
+    }
+    table = seen.text[seen.text.index("Accuracy, model by model") : seen.text.index("Reward while training")]
+    for name, called in names.items():
+        row = table[table.index(f" {called} ") :]
+        for suite in ("test", "ood", "choose", "gate"):
+            found = metrics[name][suite]["avg_at_4"]
+            value, low, high = (f"{found[part]:.3f}".replace("0.", ".") for part in ("value", "low", "high"))
+            assert f"{value} {low}\N{EN DASH}{high}" in row[:200], (name, suite)
+
+
+@pytest.mark.parametrize(
+    ("which", "outcome", "mark", "before_and_after"),
+    [
+        ("promotes", "promote-candidate", "promoted", "last observed → promoted"),
+        ("keeps", "keep-champion", "kept", "champion → chosen forecast"),
+        ("collapses", "promote-observed", "promoted", "base → promoted"),
+    ],
+)
+def test_each_outcome_has_its_look_and_its_marks(pages, which, outcome, mark, before_and_after):
+    seen = pages[which]
+    assert outcome in seen.classes
+    assert before_and_after in seen.text
+    assert mark in [" ".join(text.split()) for text in seen.texts]
+    assert ("There was no champion yet" in seen.text) == (which != "keeps")
+
+
+def test_the_page_says_that_test_is_never_chosen_on_and_that_forecasts_were_not_trained(pages):
+    text = pages["promotes"].text
+    assert "the test problems are only reported, never chosen on" in text
+    assert "predicted weights that nobody trained" in text
+
+
+def test_the_null_of_a_random_walk_stands_beside_the_explained_share(nights, pages):
+    text = pages["promotes"].text
+    found = json.loads((nights / "promotes/metrics/diagnose.json").read_text())
+    ours, walk = (f"{found[part]['explained_share'][0]:.3f}".replace("0.", ".", 1) for part in ("overall", "null"))
+    assert f"Rank 1 explains {ours} , but a walk without any direction already reaches {walk}" in text
+
+
+def test_the_cost_of_the_steps_that_were_not_trained_is_an_estimate_from_the_median_step(pages):
+    text = pages["promotes"].text
+    # 40 - 10 steps at a median of 2 s, although the first step took 9 s.
+    assert "The night trained 10 RLVR steps at 2 s a step (median)" in text
+    assert (
+        "to step 40 at that pace would have taken about 1 min 0 s more (an estimate: those steps were not run)" in text
+    )
+    assert "0.25 s for 2 targets" in text
+
+
+def test_the_same_input_gives_the_same_bytes_in_another_process(night, monkeypatch):
+    monkeypatch.chdir(night)
+    report.run()
+    first = (night / "report.html").read_bytes()
+    (night / "matplotlibrc").write_text(
+        "lines.linewidth: 9\nfont.size: 30\n"
+    )  # matplotlib reads the one that it starts in
+    program = "from relex.stages.report import stage; stage.run()"
+    root = str(Path(report.__file__).parents[2])
+    subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=night,
+        env={**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": root},
+        check=True,
+    )
+    assert (night / "report.html").read_bytes() == first
+
+
+def test_nothing_outside_the_page_is_referred_to(pages):
+    seen = pages["keeps"]
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "a"} & {tag for tag, _ in seen.elements}
+    references = [
+        attrs[key] for _, attrs in seen.elements for key in ("src", "href", "xlink:href", "srcset") if key in attrs
+    ]
+    assert references
+    assert all(reference.startswith("#") for reference in references)
+    assert set(re.findall(r"url\((.)", seen.html)) == {"#"}
+    assert not re.search(r"https?:|@import|\bsrc=", seen.html)
+
+
+def test_every_reference_inside_the_page_finds_its_one_element(pages):
+    seen = pages["keeps"]
+    ids = Counter(attrs["id"] for _, attrs in seen.elements if "id" in attrs)
+    assert max(ids.values()) == 1
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', seen.html)) <= ids.keys()
+
+
+def test_charts_have_no_colour_that_a_dark_page_could_not_change(pages):
+    charts = re.findall(r"<svg.*?</svg>", pages["keeps"].html, re.DOTALL)
+    assert len(charts) == 9  # the icon, two accuracy charts, two of coefficients, reward, spectrum, backtest, seconds
+    for chart in charts:
+        assert not re.search(r"(?:fill|stroke|color)[:=] ?\"?(?:#|rgb|black|white)", chart)
+
+
+def test_hostile_names_and_sentences_are_shown_as_text(tmp_path, monkeypatch):
+    hostile = '"><script>alert(1)</script><img src=x onerror=alert(2)> $\\frac{1'
+    folder = write_night(tmp_path / "night", KEEPS, champion_version=hostile)
+    diagnosis = json.loads((folder / "metrics/diagnose.json").read_text())
+    name = diagnosis["coefficients"][1]["name"]
+    diagnosis["coefficients"][1]["name"] = hostile
+    diagnosis["tensors"][hostile] = diagnosis["tensors"].pop(name)
+    (folder / "metrics/diagnose.json").write_text(json.dumps(diagnosis | {"says": hostile}))
+    change(folder / "metrics/decision.json", sentence=f"{hostile}: {hostile}")
+    (folder / "timings/<b>.json").write_text('{"seconds": 1}')
+    seen = page(folder, monkeypatch)
+    assert not {"script", "img"} & {tag for tag, _ in seen.elements}
+    assert not [attrs for _, attrs in seen.elements if "onerror" in attrs]
+    # Sentence twice, tensor, diagnosis, and the champion in its table, its charts, the gate and the identity.
+    assert seen.text.count(hostile) >= 8
+    assert "<b>" in seen.text
+
+
+def test_absent_parts_are_said_to_be_absent(night, monkeypatch):
+    shutil.rmtree(night / "timings")
+    change(night / "metrics/diagnose.json", backtest=[], coefficients=[])
+    change(night / "metrics/decision.json", verdicts=[], winner=None, promote=False, outcome="keep-champion")
+    text = page(night, monkeypatch).text
+    for said in (
+        "No stage left its seconds",
+        "The window is too short for a backtest",
+        "The diagnosis holds no coefficient lines",
+        "No model met the gate",
+        "There was no champion yet",
+        "No likelihood scan was made",
+    ):
+        assert said in text
+
+
+def test_the_likelihood_scan_says_where_right_answers_are_most_likely(night, monkeypatch):
+    change(night / "metrics/diagnose.json", scan=likelihood_scan(best=40))
+    text = page(night, monkeypatch).text
+    assert (
+        "most likely at step 40 , 4\N{MULTIPLICATION SIGN} the window (90 % of resamples: 40 to 40). 20 held-out"
+        in text
+    )
+    assert "log-likelihood of right answers" in text
+    assert "No likelihood scan" not in text
+
+
+def test_a_candidate_that_was_dropped_before_a_suite_has_a_dash_there(night, monkeypatch):
+    found = json.loads((night / "metrics/evaluate.json").read_text())
+    for suite in ("test", "ood", "gate"):
+        del found["metrics"]["step_000020"][suite]
+    change(night / "metrics/evaluate.json", **found)
+    text = page(night, monkeypatch).text
+    row = text[text.index("forecast 20 (2\N{MULTIPLICATION SIGN})") :]
+    value = found["metrics"]["step_000020"]["choose"]["avg_at_4"]["value"]
+    assert row.split()[3:6] == ["\N{EN DASH}", "\N{EN DASH}", f"{value:.3f}"[1:]]
+
+
+def test_candidates_that_were_left_behind_or_lie_beyond_the_checks_are_marked_not_hidden(night, monkeypatch):
+    candidates = json.loads((night / "metrics/decision.json").read_text())["candidates"]
+    for candidate in candidates:
+        candidate["beyond"] = ["backtest", "likelihood"] if candidate["step"] == 40 else []
+    left = {"name": "step_000200", "step": 200, "choose": 0.25, "problems": 20, "beyond": []}
+    change(night / "metrics/decision.json", candidates=[*candidates, left])
+    text = page(night, monkeypatch).text
+    assert text.count("beyond the backtest and the likelihood's peak") == 1
+    assert "forecast 200 (20\N{MULTIPLICATION SIGN}): .250 on 20 problems." in text
+
+
+def test_a_night_without_candidates_test_or_ood_problems_still_has_a_page(tmp_path, monkeypatch):
+    folder = write_night(tmp_path / "night", {"base": 0.3, "observed": 0.6}, sizes={"choose": 40, "gate": 40})
+    text = page(folder, monkeypatch).text
+    assert "No suite of the role test or ood was evaluated" in text
+    assert "last observed (10)" in text
