@@ -1,8 +1,4 @@
-"""A window on disk: read, write, verify. manifest.json names the steps; steps/000075.safetensors holds the deltas.
-
-A step is in the manifest only after its file is complete and synced, so a killed run leaves a shorter window, never
-a torn one.
-"""
+"""A window on disk, read and verified. manifest.json names the steps; steps/000075.safetensors holds the deltas."""
 
 from __future__ import annotations
 

