@@ -54,6 +54,7 @@ class Contestant:
 
 def load_contestants() -> list[Contestant]:
     """Everyone, in a fixed order; InputError for a folder that is missing or incomplete."""
+    candidates = _candidates(workspace.CANDIDATES)
     contestants = [
         _contestant("base", "base", 0, workspace.BASE),
         _contestant("observed", "observed", _observed_step(), workspace.OBSERVED),
@@ -74,7 +75,7 @@ def load_contestants() -> list[Contestant]:
                 todo="fetch them again: relex champion",
             )
         contestants.append(found)
-    return contestants + _candidates(workspace.CANDIDATES)
+    return contestants + candidates
 
 
 def _observed_step() -> int:
