@@ -15,6 +15,7 @@ from relex.core.topology import has_cuda
 from relex.core.workspace import METRICS, STATE, TIMINGS
 from relex.params.disk import disk_need
 from relex.params.load import Params, Train, check
+from relex.rewards.confined import check_available
 from relex.stages.base.package import gguf_file
 from relex.stages.base.params import Base, FolderBase, PackageBase
 from relex.stages.base.stage import check_checkpoint
@@ -34,6 +35,7 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
     if problems := sections.get("problems"):
         errors += _unseen_files(problems, root)
     errors += _without_gpu(train) if train else []
+    errors += _unconfined()
     missing = _missing_base(base, root) if base else []
     errors += missing
     if base and train and extrapolate and not missing:
@@ -58,6 +60,14 @@ def _without_gpu(train: Train) -> list[InputError]:
     if has_cuda():
         return []
     return [InputError("needs a CUDA device", where=where, found="none") for where, wanted in wants.items() if wanted]
+
+
+def _unconfined() -> list[InputError]:
+    try:
+        check_available()
+    except InputError as error:
+        return [error]
+    return []
 
 
 def _missing_base(base: Base, root: Path) -> list[InputError]:

@@ -20,7 +20,7 @@ from relex.policy.likelihood import log_likelihoods
 from relex.policy.prompts import render
 from relex.policy.seeded_sampling import Place, SeededSampling
 from relex.rewards.problem import Problem
-from relex.rewards.score import score
+from relex.rewards.score import Answered, score_all
 
 _BATCH = 256  # completions generated at once
 TEMPERATURE = b"temperature"
@@ -84,20 +84,27 @@ def sample_completions(
                 max_new_tokens=max_new_tokens,
                 pad_token_id=pad,
             )[:, width:].tolist()
+            kept = [_until(tokens, stops) for tokens in generated]
+            texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in kept]
+            asked = [problem for problem in part for _ in range(samples)]
+            scores = score_all(
+                [
+                    Answered(problem.scorer, text, problem.answer, problem.entry)
+                    for problem, text in zip(asked, texts, strict=True)
+                ]
+            )
             for at, problem in enumerate(part):
                 for sample in range(samples):
-                    tokens = _until(generated[at * samples + sample], stops)
-                    text = tokenizer.decode(tokens, skip_special_tokens=True)
-                    reward = score(problem.scorer, text, problem.answer, problem.entry).value
+                    number = at * samples + sample
                     rows.append(
                         {
                             "problem_id": problem.id,
                             "sample": sample,
                             "prompt": problem.prompt,
-                            "completion": text,
+                            "completion": texts[number],
                             "prompt_tokens": encoded[at],
-                            "completion_tokens": tokens,
-                            "reward": float(reward),
+                            "completion_tokens": kept[number],
+                            "reward": float(scores[number].value),
                         }
                     )
     found = log_likelihoods(

@@ -1,12 +1,23 @@
-"""Scoring with a reasoning-gym task's own scorer, made pass or fail by a threshold."""
+"""Scoring with a reasoning-gym task's own scorer, made pass or fail by a threshold; no task evaluates what it is given.
+
+Some of the package's scorers call eval or SymPy's parse_expr, which is eval, on the answer: unevaluated.py puts
+expressions.py in their place before an answer is seen. docs/scorers.md has the table of all tasks.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import reasoning_gym.factory
+
+# Tasks whose own scorer cannot be trusted, and why.
+REFUSED: Mapping[str, str] = {
+    "game_of_life_halting": "its scorer takes any text at all for True",
+    "composite": "it is made of other tasks: name those",
+}
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 

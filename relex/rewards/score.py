@@ -6,8 +6,9 @@
     reasoning-gym  the task's own scorer reaches the threshold stored with the problem
 
 The first two are plain string work. The other two parse mathematics and can be driven into endless or huge
-computations by a hostile completion, so they run in a bounded process (bounded.py): time limits count processor
-time, and a score depends neither on the calling thread nor on what else the machine does.
+computations by a hostile completion, and libraries evaluate what they parse: so they run in processes that are bounded
+and can do nothing else (bounded.py). Time limits count processor time, and a score depends neither on the calling
+thread nor on what else the machine does.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from relex.core.errors import InputError
-from relex.rewards.bounded import BoundedWorker
+from relex.rewards.bounded import ask_all
 
 # Longer completions than this are cut to their end, where the final answer stands, before a parser sees them.
 MAX_CHARACTERS = 20_000
@@ -42,7 +43,8 @@ _LONGEST_NUMBER = 400
 class Score:
     """value: 1.0 right, 0.0 wrong. extracted: the answer read from the completion, None when there is none.
 
-    timed_out: scoring met its bound of processor time or memory; the value is 0.0 then.
+    timed_out: scoring met its bound of processor time or memory, or the text was about to be run as code; the value is
+    0.0 then.
     """
 
     value: float
@@ -55,25 +57,62 @@ Entry = dict[str, Any] | None
 
 @dataclass(frozen=True)
 class Scorer:
-    """judge: (completion, reference answer, entry) -> Score. unusable: (answer, entry) -> why no completion could ever
-    be right under this reference, or None."""
+    """One way of scoring; exactly one of judge and request is given.
 
-    judge: Callable[[str, str, Entry], Score]
+    judge: (completion, reference answer, entry) -> Score, plain string work. request: the same, but what is sent to the
+    confined processes of that scorer (bounded.py); InputError for an entry that lacks something. unusable: (answer,
+    entry) -> why no completion could ever be right under this reference, or None.
+    """
+
+    judge: Callable[[str, str, Entry], Score] | None = None
+    request: Callable[[str, str, Entry], dict[str, Any]] | None = None
     unusable: Callable[[str, Entry], str | None] = lambda answer, entry: None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A completion to be scored. scorer: a name in SCORERS. answer: the reference. entry: what the scorer needs besides
+    (reasoning-gym: task, threshold, item; math-verify: optionally percent: "value" or "unit")."""
+
+    scorer: str
+    completion: str
+    answer: str
+    entry: Entry = None
 
 
 def score(scorer: str, completion: str, answer: str, entry: Entry = None) -> Score:
     """Score one completion against the reference answer.
 
-    scorer: a name in SCORERS. entry: what the scorer needs besides (reasoning-gym: task, threshold, item; math-verify:
-    optionally percent: "value" or "unit"). InputError for an unknown scorer, an empty reference, or an entry that
-    lacks what its scorer needs.
+    InputError for an unknown scorer, an empty reference, or an entry that lacks what its scorer needs.
     """
-    if scorer not in SCORERS:
-        raise InputError("unknown scorer", expected=", ".join(SCORERS), found=scorer)
-    if not answer.strip():
-        raise InputError("a problem without an answer cannot be scored", where=f"scorer {scorer}")
-    return SCORERS[scorer].judge(completion, answer, entry)
+    return score_all([Answered(scorer, completion, answer, entry)])[0]
+
+
+def score_all(answered: Sequence[Answered]) -> list[Score]:
+    """The scores of a batch, in its order; those that take a parser come from confined processes side by side.
+
+    InputError as for score().
+    """
+    found: dict[int, Score] = {}
+    asked: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for place, one in enumerate(answered):
+        if one.scorer not in SCORERS:
+            raise InputError("unknown scorer", expected=", ".join(SCORERS), found=one.scorer)
+        if not one.answer.strip():
+            raise InputError("a problem without an answer cannot be scored", where=f"scorer {one.scorer}")
+        scorer = SCORERS[one.scorer]
+        if scorer.judge is not None:
+            found[place] = scorer.judge(one.completion, one.answer, one.entry)
+        elif scorer.request is not None:
+            request = scorer.request(one.completion, one.answer, one.entry)
+            asked.setdefault(one.scorer, []).append((place, request))
+    for name, places in asked.items():
+        for (place, _), reply in zip(places, ask_all(name, [request for _, request in places]), strict=True):
+            if reply is None or reply.get("refused"):
+                found[place] = Score(0.0, None, timed_out=True)
+            else:
+                found[place] = Score(reply["value"], reply["extracted"])
+    return [found[place] for place in range(len(answered))]
 
 
 def unusable_answer(scorer: str, answer: str, entry: Entry = None) -> str | None:
@@ -102,10 +141,12 @@ class VerifiableReward:
     ) -> list[float]:
         """Rewards, 0.0 or 1.0, one per completion. A conversational completion is scored on its last message."""
         entries = [None] * len(completions) if entry is None else entry
-        scores = [
-            score(name, _text(completion), reference, json.loads(extra) if extra else None)
-            for completion, reference, name, extra in zip(completions, answer, scorer, entries, strict=True)
-        ]
+        scores = score_all(
+            [
+                Answered(name, _text(completion), reference, json.loads(extra) if extra else None)
+                for completion, reference, name, extra in zip(completions, answer, scorer, entries, strict=True)
+            ]
+        )
         if log_metric is not None:
             log_metric("reward_timeouts", float(sum(one.timed_out for one in scores)))
         return [one.value for one in scores]
@@ -133,15 +174,15 @@ class FormatBonus:
         self, prompts: Sequence[Any], completions: Sequence[Any], log_metric: LogMetric | None = None, **_: Any
     ) -> list[float]:
         """Bonuses, 0.0 or 1.0, one per completion. A conversational completion is judged on its last message."""
-        replies = [self._ask(_text(completion)) for completion in completions]
+        texts = [_text(completion) for completion in completions]
+        short = [place for place, text in enumerate(texts) if len(text) <= MAX_FORMAT_CHARACTERS]
+        requests = [{"completion": _sendable(texts[place]), "pattern": self.pattern} for place in short]
+        replies: list[dict[str, Any] | None] = [{"value": 0.0} for _ in texts]
+        for place, reply in zip(short, ask_all("format", requests), strict=True):
+            replies[place] = reply
         if log_metric is not None:
             log_metric("format_timeouts", float(sum(reply is None for reply in replies)))
         return [0.0 if reply is None else reply["value"] for reply in replies]
-
-    def _ask(self, completion: str) -> dict[str, Any] | None:
-        if len(completion) > MAX_FORMAT_CHARACTERS:
-            return {"value": 0.0}
-        return BoundedWorker.shared("format").ask({"completion": _sendable(completion), "pattern": self.pattern})
 
 
 def _sendable(text: str) -> str:
@@ -173,26 +214,18 @@ def _not_an_integer(answer: str, entry: Entry) -> str | None:
     return None if value is not None and value.denominator == 1 else "the answer is not an integer"
 
 
-def _bounded(scorer: str, completion: str, answer: str, entry: Entry) -> Score:
-    text = _sendable(completion[-MAX_CHARACTERS:])
-    reply = BoundedWorker.shared(scorer).ask({"completion": text, "answer": answer, "entry": entry})
-    if reply is None:
-        return Score(0.0, None, timed_out=True)
-    return Score(reply["value"], reply["extracted"])
-
-
-def _math(completion: str, answer: str, entry: Entry) -> Score:
-    return _bounded("math-verify", completion, answer, entry)
+def _request(completion: str, answer: str, entry: Entry) -> dict[str, Any]:
+    return {"completion": _sendable(completion[-MAX_CHARACTERS:]), "answer": answer, "entry": entry}
 
 
 def _no_mathematics(answer: str, entry: Entry) -> str | None:
-    own = _math(f"\\boxed{{{answer}}}", answer, entry)
+    own = score("math-verify", f"\\boxed{{{answer}}}", answer, entry)
     if own.timed_out:
         return "math-verify does not finish reading the answer"
     return None if own.value == 1.0 else "math-verify cannot read the answer: it is not even equal to itself"
 
 
-def _task(completion: str, answer: str, entry: Entry) -> Score:
+def _task_request(completion: str, answer: str, entry: Entry) -> dict[str, Any]:
     if not (entry and {"task", "threshold", "item"} <= entry.keys()):
         raise InputError(
             "the problem's entry is incomplete",
@@ -200,14 +233,14 @@ def _task(completion: str, answer: str, entry: Entry) -> Score:
             expected="task, threshold, item",
             found=sorted(entry or {}),
         )
-    return _bounded("reasoning-gym", completion, answer, entry)
+    return _request(completion, answer, entry)
 
 
 SCORERS: Mapping[str, Scorer] = {
     "exact": Scorer(_exact),
-    "integer": Scorer(_integer, _not_an_integer),
-    "math-verify": Scorer(_math, _no_mathematics),
-    "reasoning-gym": Scorer(_task),
+    "integer": Scorer(_integer, unusable=_not_an_integer),
+    "math-verify": Scorer(request=_request, unusable=_no_mathematics),
+    "reasoning-gym": Scorer(request=_task_request),
 }
 
 

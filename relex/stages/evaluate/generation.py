@@ -166,12 +166,20 @@ def complete(engine: EngineProcess, batch: Batch, progress: Callable[[int], Any]
         found.update(rows_done)
         tokens += sum(completion["tokens"] for completion in finished.values())
         progress(len(finished))
-    rows.save(batch, [_scored(problem, sample, found[place]) for place, (problem, sample) in enumerate(asked)])
+    scores = rewards.score_all(
+        [
+            rewards.Answered(problem.scorer, found[place]["text"], problem.answer, problem.entry)
+            for place, (problem, _) in enumerate(asked)
+        ]
+    )
+    rows.save(
+        batch,
+        [_scored(problem, sample, found[place], scores[place]) for place, (problem, sample) in enumerate(asked)],
+    )
     return tokens
 
 
-def _scored(problem: Problem, sample: int, completion: dict[str, Any]) -> dict[str, Any]:
-    result = rewards.score(problem.scorer, completion["text"], problem.answer, problem.entry)
+def _scored(problem: Problem, sample: int, completion: dict[str, Any], result: rewards.Score) -> dict[str, Any]:
     return {
         "problem": problem.id,
         "sample": sample,

@@ -122,6 +122,10 @@ def gym(
     """`size` items of a reasoning-gym task, judged by its own scorer at `threshold`, or by `scorer`."""
     import reasoning_gym
 
+    from relex.rewards.reasoning import REFUSED
+
+    if task in REFUSED:
+        raise InputError(f"this reasoning-gym task is refused: {REFUSED[task]}", where=f"{where} ({task})")
     try:
         dataset = reasoning_gym.create_dataset(task, seed=seed, size=size, **config)
     except (ValueError, TypeError, AssertionError) as error:
