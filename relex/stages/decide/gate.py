@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,24 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one model met at the gate. It passed when every test and every guard did."""
+    """What one model met at the gate. It passed when there was a test, and every test and every guard passed.
+
+    same_as: opponents that are its very weights, and so were not met: nobody is better than itself.
+    """
 
     name: str
     tests: list[dict[str, Any]]
     guards: list[dict[str, Any]]
+    same_as: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
-        return all(item["passed"] for item in self.tests + self.guards)
+        return bool(self.tests) and all(item["passed"] for item in self.tests + self.guards)
 
     def facts(self) -> dict[str, Any]:
         """For metrics/decision.json."""
-        return asdict(self) | {"passed": self.passed}
+        facts = asdict(self) | {"passed": self.passed}
+        return facts if self.same_as else {name: value for name, value in facts.items() if name != "same_as"}
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,14 @@ class Gate:
     level: float
     seed: int
 
-    def meet(self, name: str, opponents: list[str]) -> Verdict:
+    def meet(self, name: str, opponents: list[str], same_as: list[str]) -> Verdict:
         """Test `name` against each opponent on the gate's problems, and hold it against the guards."""
         tests = [self._test(name, other) for other in opponents]
         guards = [self._loss(name, other, suite) for suite in self.scores.suites(OOD) for other in opponents]
         asked = self.scores.suites(GATE) + self.scores.suites(OOD)
         guards += [self._share(name, suite, "cut off", self.settings.max_truncated) for suite in asked]
         guards += [self._share(name, suite, "not a number", 0.0) for suite in asked]
-        return Verdict(name, tests, guards)
+        return Verdict(name, tests, guards, same_as)
 
     def _test(self, name: str, other: str) -> dict[str, Any]:
         """Paired over the problems of all gate suites together."""

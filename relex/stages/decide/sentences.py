@@ -16,6 +16,8 @@ def sentence(decision: dict[str, Any]) -> str:
         kept = "Keep the champion" if decision["winner"] else "Promote nothing"
         reasons = "; ".join(f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in decision["verdicts"])
         return f"{kept}: nothing was proven better. On problems that nothing was chosen on, {reasons}."
+    if not last["tests"]:
+        raise ValueError(f"{last['name']} is to be promoted, and no test says why")
     gains = " and ".join(
         f"{_points(test['gain'])} points against {_call(test['against'])} "
         f"({_points(test['low'])} to {_points(test['high'])})"
@@ -44,7 +46,9 @@ def _beyond(decision: dict[str, Any]) -> str:
 
 
 def _why_not(verdict: dict[str, Any]) -> str:
-    reasons = [_failed_test(test) for test in verdict["tests"] if not test["passed"]]
+    others = [_call(name) for name in verdict.get("same_as", []) if name != verdict["name"]]
+    reasons = [f"is the very weights of {' and of '.join(others)}"] if others else []
+    reasons += [_failed_test(test) for test in verdict["tests"] if not test["passed"]]
     reasons += [_failed_guard(guard) for guard in verdict["guards"] if not guard["passed"]]
     return " and ".join(reasons)
 

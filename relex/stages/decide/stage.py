@@ -81,14 +81,18 @@ def decision_of(models: dict[str, dict[str, Any]], scores: Scores, settings: Dec
     gate = Gate(scores, settings, level, seed)
     weights = {name: facts["weights_sha256"] for name, facts in models.items()}
     verdicts: list[Verdict] = []
+    # Where RLVR moved nothing, or back to where it began, there is nothing to promote under another name.
+    unchanged = {weights[name]: name for name in (_BASE, _CHAMPION) if name in models}
     for name in [*finalists, _OBSERVED]:
-        # Nobody is better than itself: the champion's own weights under another name meet the others only.
-        verdicts.append(gate.meet(name, [other for other in opponents if weights[other] != weights[name]]))
-        if verdicts[-1].passed:
+        others = [other for other in dict.fromkeys([*opponents, _BASE]) if other != name]
+        same_as = [other for other in others if weights[other] == weights[name]]
+        met = [other for other in others if other in opponents and other not in same_as]
+        verdicts.append(gate.meet(name, met, same_as))
+        if verdicts[-1].passed and unchanged.get(weights[name]) != _BASE:
             break
     last = verdicts[-1]
     outcome, winner = "keep-champion", champion
-    if last.passed and (champion is None or weights[last.name] != weights[champion]):
+    if last.passed and weights[last.name] not in unchanged:
         outcome = "promote-observed" if last.name == _OBSERVED else "promote-candidate"
         winner = last.name
     facts = models[winner] if winner else {}
@@ -101,7 +105,9 @@ def decision_of(models: dict[str, dict[str, Any]], scores: Scores, settings: Dec
         "winner_step": facts.get("step"),
         "winner_folder": facts.get("folder"),
         "winner_weights_sha256": facts.get("weights_sha256"),
-        "same_as_champion": bool(champion and last.passed and outcome == "keep-champion"),
+        "same_as_champion": bool(
+            champion and weights[last.name] == weights[champion] and (last.passed or not last.tests)
+        ),
         "chosen": {"finalists": finalists, "scores": {name: round(scores.choose(name), _DIGITS) for name in ranked}},
         "candidates": [
             {

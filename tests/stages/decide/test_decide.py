@@ -203,3 +203,38 @@ def test_a_winner_beyond_the_forecasts_own_checks_is_marked_and_still_promoted()
     assert text.startswith("Promote the forecast for step 900")
     assert "only to about step 135" in text
     assert "most likely at step 600" in text
+
+
+def test_a_training_that_moved_nothing_promotes_nothing() -> None:
+    """Base, last observed and candidate are one model: there is no test, and no test is no promotion."""
+    one = model(0, all=0.5)
+    models = {"base": one, "observed": one, "step_000100": one}
+    facts = {
+        name: {"kind": kind, "step": step, "weights_sha256": "one", "folder": name}
+        for name, kind, step in [("base", "base", 0), ("observed", "observed", 5), ("step_000100", "candidate", 100)]
+    }
+    decision = decision_of(facts, Scores(models), SETTINGS, seed=0)
+    assert decision["tests"] == []
+    assert decision["promote"] is False
+    assert not any(verdict["passed"] for verdict in decision["verdicts"])
+    said = sentence(decision | {"trust": trust(None)})
+    assert said.startswith("Promote nothing")
+    assert "is the very weights of the last trained checkpoint and of the base model" in said
+
+
+@pytest.mark.parametrize("champion", [False, True])
+def test_weights_that_equal_the_bases_are_never_promoted(champion: bool) -> None:
+    """Training that ruins the model makes a candidate that stayed at the base better than the last checkpoint."""
+    models = {"base": model(0, all=0.6), "observed": model(1, all=0.2), "step_000100": model(2, all=0.6)}
+    if champion:
+        models["champion"] = model(3, all=0.4)
+    decision = outcome(models, same=("base", "step_000100"))
+    assert decision["promote"] is False
+    assert "is the very weights of the base model" in decision["sentence"]
+
+
+def test_a_promotion_cannot_be_put_into_words_without_its_numbers() -> None:
+    decision = outcome({"base": model(0, all=0.3), "observed": model(1, all=0.4), "step_000300": model(3, all=0.7)})
+    empty = [{**decision["verdicts"][-1], "tests": []}]
+    with pytest.raises(ValueError, match="no test says why"):
+        sentence(decision | {"verdicts": empty})
