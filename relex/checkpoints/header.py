@@ -17,8 +17,6 @@ from typing import Any, BinaryIO
 from relex.core.errors import CorruptArtifact, InputError
 
 _MAX_HEADER = 100_000_000  # the format's own limit
-
-
 # Bytes of one value, by the format's names of dtypes.
 ITEM_BYTES: Mapping[str, int] = {
     "F64": 8,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from relex.checkpoints.size import BaseSize
+from relex.checkpoints.size import CheckpointSize
 from relex.core.sizes import show_bytes
 from relex.params.load import Train
 from relex.stages.base.params import Base, HubBase
@@ -40,7 +40,7 @@ def disk_need(base: Base, train: Train, extrapolate: Extrapolate, root: Path) ->
     return None if found is None else night_bytes(found, train, extrapolate)
 
 
-def night_bytes(found: BaseSize, train: Train, extrapolate: Extrapolate) -> DiskNeed:
+def night_bytes(found: CheckpointSize, train: Train, extrapolate: Extrapolate) -> DiskNeed:
     """What a night on a base of this size will write."""
     return DiskNeed(
         base=found.size,
@@ -54,7 +54,7 @@ def night_bytes(found: BaseSize, train: Train, extrapolate: Extrapolate) -> Disk
 
 def unknown_size(source: HubBase, train: Train, extrapolate: Extrapolate) -> str:
     """How to find out what a hub base that is not in the cache will need, and what it needs a billion parameters."""
-    billion = night_bytes(BaseSize(2 * 10**9, 10**9), train, extrapolate).total
+    billion = night_bytes(CheckpointSize(2 * 10**9, 10**9), train, extrapolate).total
     return (
         f"{show_bytes(billion)} for every billion parameters of a bfloat16 base; how many there are is unknown until "
         f"the Hugging Face cache holds something of {source.repo}. Its index is enough: hf download {source.repo} "

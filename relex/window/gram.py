@@ -27,8 +27,6 @@ from relex.window.rows import Window
 from relex.window.stream import Stream
 
 _NAME = "gram.safetensors"
-
-
 _VERSION = 2  # of the arithmetic: raise it when kernels/gram.py computes something else
 
 

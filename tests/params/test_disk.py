@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relex.checkpoints.size import BaseSize, folder_size
+from relex.checkpoints.size import CheckpointSize, folder_size
 from relex.core.errors import InputError
 from relex.core.sizes import show_bytes
 from relex.params.disk import disk_need, unknown_size
@@ -85,7 +85,7 @@ def test_a_hub_base_is_unknown_until_its_index_or_weights_are_in_the_cache(cache
     assert "hf download team/tiny model.safetensors.index.json --revision main" in said
     index = {"metadata": {"total_size": 2000}, "weight_map": {"a": "model-00001-of-00001.safetensors"}}
     (cache / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert base_size(base, Path()) == BaseSize(2000, 1000)
+    assert base_size(base, Path()) == CheckpointSize(2000, 1000)
     (cache / "model.safetensors.index.json").unlink()
     save(tiny_llama(), cache)
     assert base_size(base, Path()) == folder_size(cache)

@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from relex.checkpoints.size import BaseSize, folder_size
+from relex.checkpoints.size import CheckpointSize, folder_size
 from relex.core.sizes import FLOAT32_BYTES
 from relex.stages.base.package import tensor_shapes
 from relex.stages.base.params import Base, EmbeddedBase, FolderBase, HubBase, PackageBase
 from relex.stages.base.symbols import SYMBOLS
 
 
-def base_size(base: Base, root: Path) -> BaseSize | None:
+def base_size(base: Base, root: Path) -> CheckpointSize | None:
     """The size of the base that params.yaml names; None for a hub base that this machine knows nothing about."""
     source = base.source
     if isinstance(source, EmbeddedBase):
         count = embedded_parameters(source)
-        return BaseSize(count * FLOAT32_BYTES, count)
+        return CheckpointSize(count * FLOAT32_BYTES, count)
     if isinstance(source, PackageBase):
-        return BaseSize.of(tensor_shapes(source), FLOAT32_BYTES)
+        return CheckpointSize.of(tensor_shapes(source), FLOAT32_BYTES)
     if isinstance(source, FolderBase):
         return folder_size(root / source.path)
     return _cached_size(source)
 
 
-def _cached_size(source: HubBase) -> BaseSize | None:
+def _cached_size(source: HubBase) -> CheckpointSize | None:
     """From the weights, or else the index, that the Hugging Face cache holds of a hub revision; asks no network."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -36,7 +36,7 @@ def _cached_size(source: HubBase) -> BaseSize | None:
             return folder_size(Path(index).parent)
         metadata = document.get("metadata", {})
         size = metadata.get("total_size")
-        return None if size is None else BaseSize(int(size), int(metadata.get("total_parameters", size // 2)))
+        return None if size is None else CheckpointSize(int(size), int(metadata.get("total_parameters", size // 2)))
     single = try_to_load_from_cache(source.repo, "model.safetensors", revision=source.revision)
     return folder_size(Path(single).parent) if isinstance(single, str) else None
 

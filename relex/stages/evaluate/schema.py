@@ -6,11 +6,7 @@ import pyarrow as pa
 
 # Roles. choose and gate are the two fixed parts of validation; test is only reported; ood guards against loss.
 CHOOSE, GATE, TEST, OOD = "choose", "gate", "test", "ood"
-
-
 NON_FINITE = "non-finite"  # finish reason of the rows of a model whose logits are not numbers
-
-
 CACHED = pa.schema(
     [
         ("problem", pa.string()),

@@ -12,14 +12,8 @@ import re
 from fractions import Fraction
 
 _LONGEST = 60  # characters of a number: beyond it, and for texts anyway, the text itself
-
-
 _SPACING = re.compile(r"\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|\s+|\$|\\[()\[\]]")
-
-
 _FRACTION = re.compile(r"(-?)\\[dt]?frac\{(-?[0-9]+)\}\{([0-9]+)\}")
-
-
 _NUMBER = re.compile(
     r"(?P<sign>[-+\u2212]?)(?P<whole>0|[1-9][0-9]{0,2}(?:(?:,|\{,\})[0-9]{3})+|[1-9][0-9]*)?"
     r"(?P<decimals>\.[0-9]+)?(?:/(?P<denominator>[1-9][0-9]*))?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from relex.checkpoints.size import BaseSize, folder_size
+from relex.checkpoints.size import CheckpointSize, folder_size
 from relex.core.errors import InputError
 from relex.core.sizes import FLOAT32_BYTES, show_bytes
 from relex.core.workspace import BASE, STATE, TRAJECTORY
@@ -13,11 +13,7 @@ from relex.stages.train.params import Train
 from relex.trajectory.codec import CODECS
 
 _STATE_VALUES = 3  # per trained parameter: the weight, and Adam's two moments
-
-
 _STATE_COPIES = 2  # the newest complete state, and the next one while it is being written
-
-
 _NOT_LINEAR = ("embed", "embd", "lm_head", "output.weight")  # two-dimensional, and yet adapters leave them out
 
 
@@ -26,7 +22,7 @@ def trajectory_bytes(train: Train, parameters: int) -> int:
     return int(parameters * CODECS[train.codec].value_bytes) * len(train.window.steps)
 
 
-def state_bytes(train: Train, base: BaseSize) -> int:
+def state_bytes(train: Train, base: CheckpointSize) -> int:
     """What a resume needs, twice: the newest state stays until the next one is complete."""
     trained = base.parameters
     if train.lora is not None and base.shapes is not None:
