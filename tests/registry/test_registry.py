@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -22,7 +25,8 @@ from relex.registry.store import connection as registry_client
 from relex.registry.store import log as registry_log
 from relex.registry.store import versions as registry_versions
 from relex.registry.store.connection import Connection
-from tests.builders.nights import change_params, finish_night
+from tests.builders.nights import change_params, finish_night, make_project
+from tests.builders.project import wait_for
 
 pytestmark = pytest.mark.real
 
@@ -373,3 +377,58 @@ def test_credentials_are_in_no_message_and_in_nothing_that_is_logged(
     run = connect(params).client.search_runs(["1"], "tags.`relex.kind` = 'night'")[0]
     assert "hunter2" not in json.dumps(run.to_dictionary())
     assert run.data.params["registry.tracking_uri"].endswith("password=***")
+
+
+def test_a_secret_in_the_parameters_is_in_nothing_that_a_night_uploads(project: Path) -> None:
+    params = change_params(project, tracking_uri=f"sqlite:///{project}/mlflow.db?password=hunter2")
+    assert "hunter2" in Path("params.yaml").read_text()
+    finish_night(project, 1, champion=None)
+    register(params)
+    promote(params)
+    uploaded = [path for path in Path("mlartifacts").rglob("*") if path.is_file()]
+    assert "params.yaml" in {path.name for path in uploaded}
+    kept = [Path("mlflow.db"), Path("history.jsonl"), *(path for path in Path(".relex").rglob("*") if path.is_file())]
+    assert [path for path in uploaded + kept if b"hunter2" in path.read_bytes()] == []
+
+
+_CONNECT = """
+from pathlib import Path
+from relex.params.load import load
+from relex.registry.store.connection import connect
+"""
+
+
+def test_a_registry_whose_making_was_killed_is_made_whole_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_project(tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    params = change_params(Path())
+    code = _CONNECT + "connect(load(Path('params.yaml'))).client.search_experiments()"
+    generator = random.Random(0)
+    for _ in range(4):
+        making = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        seen = wait_for(lambda p=making: any(Path().glob(".tmp-mlflow.db*")) or p.poll() is not None)
+        assert seen
+        time.sleep(generator.uniform(0.0, 1.5))
+        making.kill()
+        making.wait()
+        if Path("mlflow.db").is_file():
+            Path("mlflow.db").unlink()  # it was quicker than the kill
+    assert connect(params).client.search_experiments()
+
+
+def test_two_that_make_the_registry_together_find_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_project(tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    change_params(Path())
+    code = _CONNECT + "print(len(connect(load(Path('params.yaml'))).client.search_experiments()))"
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in both] == ["1\n", "1\n"]
+
+
+def test_a_damaged_registry_is_named_as_damaged(project: Path, params: Params) -> None:
+    finish_night(project, 1, champion=None)
+    Path("mlflow.db").write_bytes(b"not a database, and long enough to be taken for one " * 40)
+    with pytest.raises(InputError, match="database is damaged"):
+        register(params)

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from filelock import FileLock
+
+from relex.core.atomic import new_file
 from relex.core.errors import InputError, RelexError
+from relex.core.workspace import STATE
 from relex.params.load import Params
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ _SETTINGS = {
 }
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _FULL_TEXTS = ("No space left on device", "disk is full", "Disk quota exceeded", "File too large")
+# What SQLite and MLflow say of a file that is no database, or one whose making was broken off.
+_DAMAGED_TEXTS = ("file is not a database", "disk image is malformed", "duplicate column name", "already exists\n[SQL")
 _UNREACHABLE_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 _UNREACHABLE_TEXTS = ("Max retries exceeded", "failed with exception", "Connection refused", "could not connect")
 
@@ -127,9 +133,31 @@ def connect(params: Params) -> Connection:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     import mlflow
 
+    if path is not None:
+        _make_whole(path)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     return Connection(mlflow.MlflowClient(uri, uri), uri, params.registry.model, params.registry.experiment)
+
+
+def _make_whole(path: Path) -> None:
+    """Make the database where there is none: aside, with all of MLflow's tables, then under its name.
+
+    MLflow makes its tables in steps, and a database that was left between two of them it never accepts again. Of two
+    processes that would make it the second waits, and finds it made.
+    """
+    if path.is_file():
+        return
+    import mlflow
+
+    STATE.mkdir(exist_ok=True)
+    with FileLock(STATE / "registry.lock"):
+        if path.is_file():
+            return
+        with new_file(path) as temporary:
+            client = mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}", f"sqlite:///{temporary.absolute()}")
+            client.search_experiments(max_results=1)
+            client.search_registered_models(max_results=1)
 
 
 @contextlib.contextmanager
@@ -161,7 +189,7 @@ def redact(text: object) -> str:
 
 
 def _kind(error: Exception) -> str | None:
-    """`full`, `unreachable` or `refused` for what MLflow, a database driver or a disk raises; None for any other."""
+    """A key of _ERRORS for what MLflow, a database driver or a disk raises; None for any other."""
     import requests
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -170,6 +198,8 @@ def _kind(error: Exception) -> str | None:
     ours = isinstance(error, (OSError, MlflowException, SQLAlchemyError))
     if ours and any(sign in text for sign in _FULL_TEXTS):  # copytree reports it as text only
         return "full"
+    if ours and any(sign in text for sign in _DAMAGED_TEXTS):
+        return "damaged"
     if isinstance(error, (SQLAlchemyError, requests.RequestException, ConnectionError, TimeoutError)):
         return "unreachable"
     if not isinstance(error, MlflowException):
@@ -187,6 +217,16 @@ def _full(params: Params, error: Exception) -> InputError:
     )
 
 
+def _damaged(params: Params, error: Exception) -> InputError:
+    return InputError(
+        "the registry's database is damaged",
+        where=redact(params.registry.tracking_uri),
+        found=_first_line(error),
+        todo="restore it from a copy, or move it away and run `relex register`, which makes a new one; history.jsonl "
+        "says who was champion",
+    )
+
+
 def _refused(params: Params, error: Exception) -> InputError:
     return RegistryRefused("the registry refused", where=redact(params.registry.tracking_uri), found=_first_line(error))
 
@@ -200,7 +240,7 @@ def _unreachable(params: Params, error: Exception) -> InputError:
     )
 
 
-_ERRORS = {"full": _full, "unreachable": _unreachable, "refused": _refused}
+_ERRORS = {"full": _full, "damaged": _damaged, "unreachable": _unreachable, "refused": _refused}
 
 
 def _first_line(error: Exception) -> str:

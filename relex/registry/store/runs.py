@@ -52,9 +52,12 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
     _log(connection, night, metrics=_winner_metrics(decision, evaluation))
     _log(connection, night, metrics=[(name, value, 0) for name, value in numbers("seconds", lineage["spend"])])
     _log_inputs(connection, night, _SPLIT_CONTEXTS)
-    for path in (workspace.REPORT, workspace.PARAMS, *sorted(workspace.METRICS.glob("*.json"))):
+    for path in (workspace.REPORT, *sorted(workspace.METRICS.glob("*.json"))):
         if path.is_file():
             connection.client.log_artifact(night.info.run_id, str(path), "metrics" if path.suffix == ".json" else None)
+    if workspace.PARAMS.is_file():  # it may name the registry with user and password
+        text = redact(workspace.PARAMS.read_text(encoding="utf-8"))
+        connection.client.log_text(night.info.run_id, text, workspace.PARAMS.name)
     connection.client.log_dict(night.info.run_id, lineage, "lineage.json")
     connection.client.log_table(night.info.run_id, accuracy_table(evaluation), "accuracy.json")
     connection.client.log_figure(night.info.run_id, accuracy_against_step(evaluation), "plots/accuracy.png")
