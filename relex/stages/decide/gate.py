@@ -46,10 +46,13 @@ class Gate:
     level: float
     seed: int
 
-    def meet(self, name: str, opponents: list[str], same_as: list[str]) -> Verdict:
-        """Test `name` against each opponent on the gate's problems, and hold it against the guards."""
+    def meet(self, name: str, opponents: list[str], guarded: list[str], same_as: list[str]) -> Verdict:
+        """Test `name` against each opponent on the gate's problems, and hold it against the guards.
+
+        guarded: the models that it must not fall behind elsewhere.
+        """
         tests = [self._test(name, other) for other in opponents]
-        guards = [self._loss(name, other, suite) for suite in self.scores.suites(OOD) for other in opponents]
+        guards = [self._loss(name, other, suite) for suite in self.scores.suites(OOD) for other in guarded]
         asked = self.scores.suites(GATE) + self.scores.suites(OOD)
         guards += [self._share(name, suite, "cut off", self.settings.max_truncated) for suite in asked]
         guards += [self._share(name, suite, "not a number", 0.0) for suite in asked]

@@ -86,8 +86,10 @@ def decision_of(models: dict[str, dict[str, Any]], scores: Scores, settings: Dec
     for name in [*finalists, _OBSERVED]:
         others = [other for other in dict.fromkeys([*opponents, _BASE]) if other != name]
         same_as = [other for other in others if weights[other] == weights[name]]
-        met = [other for other in others if other in opponents and other not in same_as]
-        verdicts.append(gate.meet(name, met, same_as))
+        # The base is held against every night's winner: losses that each champion allowed itself would add up.
+        guarded = [other for other in others if other not in same_as]
+        met = [other for other in guarded if other in opponents]
+        verdicts.append(gate.meet(name, met, guarded, same_as))
         if verdicts[-1].passed and unchanged.get(weights[name]) != _BASE:
             break
     last = verdicts[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,24 @@ def test_a_promotion_cannot_be_put_into_words_without_its_numbers() -> None:
     empty = [{**decision["verdicts"][-1], "tests": []}]
     with pytest.raises(ValueError, match="no test says why"):
         sentence(decision | {"verdicts": empty})
+
+
+def losing(seed: int, points: float, **accuracy: float) -> dict[str, SuiteScores]:
+    """A model with these accuracies that has lost exactly so many points out of domain, of 62.5."""
+    suites = model(seed, **accuracy)
+    right = np.full(PROBLEMS, 5)
+    right[: round(points / 100 * PROBLEMS * SAMPLES)] -= 1
+    return suites | {"ood": dataclasses.replace(suites["ood"], right=right)}
+
+
+def test_small_losses_out_of_domain_do_not_add_up_from_champion_to_champion() -> None:
+    """Each night's candidate gains on the gate and loses 1.5 points elsewhere, which the limit of 2 allows against the
+    champion and the last checkpoint; the base does not forget."""
+    base = losing(0, 0.0, all=0.4)
+    first = outcome({"base": base, "observed": base | {}, "step_000100": losing(1, 1.5, all=0.5)})
+    assert first["promote"] is True
+    champion = losing(1, 1.5, all=0.5)
+    models = {"base": base, "observed": champion | {}, "champion": champion, "step_000100": losing(2, 3.0, all=0.6)}
+    second = outcome(models)
+    assert second["promote"] is False
+    assert "loses 3.0 points on ood against the base model (at most 2.0)" in second["sentence"]
