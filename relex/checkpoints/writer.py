@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What makes a folder of weights a model that loads: configuration, tokenizer, custom code, licence. Weights in other
 # formats, optimiser states and folders are not part of it.
 _SIDE_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md"}
-_NOT_SIDE = {INDEX, "trainer_state.json"}
+_NOT_SIDE = {INDEX, "trainer_state.json", "lineage.json"}  # the last: what another registered model descends from
 
 _SYNC_BYTES = 32 << 20
 

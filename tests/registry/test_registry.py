@@ -432,3 +432,18 @@ def test_a_damaged_registry_is_named_as_damaged(project: Path, params: Params) -
     Path("mlflow.db").write_bytes(b"not a database, and long enough to be taken for one " * 40)
     with pytest.raises(InputError, match="database is damaged"):
         register(params)
+
+
+def test_the_lineage_of_a_version_whose_base_was_fetched_from_the_registry_is_verified(
+    project: Path, params: Params
+) -> None:
+    """A fetched base carries its own lineage.json and card, which are not the new version's."""
+    for name in ("lineage.json", "README.md"):
+        (project / "base" / name).write_text(json.dumps({"of": "another version"}))
+    finish_night(project, 1, champion=None)
+    assert not Path("candidates/step_000020/lineage.json").exists()
+    Path("candidates/step_000020/lineage.json").write_text("{}")  # as candidates of earlier versions hold it
+    register(params)
+    assert "verified" in lineage(params, "sort-digits/1")
+    assert "verified" in fetch(params, "sort-digits/1", project / "got")
+    assert json.loads(Path("got/lineage.json").read_text())["step"] == 20

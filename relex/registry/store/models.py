@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "model"  # MLflow's own name for the checkpoint below a transformers model
 LINEAGE, CARD = "lineage.json", "README.md"
+OURS = frozenset({LINEAGE, CARD})  # beside the weights, and no part of what a model is
 MODE_TAG = "mode"
 _VERSIONS_TAG = "mlflow.modelVersions"
 _PARAMS = ("base", "window", "codec", "rank", "fit", "anchor", "shrink", "target", "training_seconds", "git_commit")
@@ -227,11 +228,11 @@ def _save(
 
 
 def _files(folder: Path) -> dict[str, list[Any]]:
-    """Size and SHA-256 of every file below `folder`."""
+    """Size and SHA-256 of every file below `folder` that makes the model."""
     return {
         path.relative_to(folder).as_posix(): [path.stat().st_size, file_sha256(path)]
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name not in OURS
     }
 
 

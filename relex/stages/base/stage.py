@@ -78,7 +78,8 @@ def copy_folder(source: Path, folder: Path) -> None:
     """Copy the configuration, tokenizer and safetensors files of a checkpoint folder."""
     check_checkpoint(source)
     for path in sorted({path for pattern in _WANTED for path in source.glob(pattern) if path.is_file()}):
-        shutil.copyfile(path, folder / path.name)
+        if path.name != "lineage.json":  # of a registered model: what it descends from, not what it is
+            shutil.copyfile(path, folder / path.name)
 
 
 def download(source: HubBase) -> Path:
