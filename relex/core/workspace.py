@@ -22,6 +22,7 @@ BASE_METRICS = METRICS / "base.json"
 TRAIN_METRICS = METRICS / "train.json"
 TRAIN_STEPS = METRICS / "train_steps.csv"
 DIAGNOSIS = METRICS / "diagnose.json"
+EXTRAPOLATION_METRICS = METRICS / "extrapolate.json"
 EVALUATION_METRICS = METRICS / "evaluate.json"
 DECISION = METRICS / "decision.json"
 

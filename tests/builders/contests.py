@@ -107,7 +107,7 @@ def always(token: int) -> Callable[[dict[str, torch.Tensor]], None]:
 
 def set_observed_step(step: int) -> None:
     """What the stage extrapolate says beside the candidates of the step that was observed last."""
-    write_json(workspace.CANDIDATES / "fit.json", {"observed_step": step})
+    write_json(workspace.EXTRAPOLATION_METRICS, {"observed_step": step})
 
 
 def set_champion(folder: Path | None) -> None:

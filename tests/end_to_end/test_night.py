@@ -22,6 +22,7 @@ METRICS = (
     "metrics/base.json",
     "metrics/train.json",
     "metrics/diagnose.json",
+    "metrics/extrapolate.json",
     "metrics/evaluate.json",
     "metrics/decision.json",
 )

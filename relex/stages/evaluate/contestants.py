@@ -54,7 +54,6 @@ class Contestant:
 
 def load_contestants() -> list[Contestant]:
     """Everyone, in a fixed order; InputError for a folder that is missing or incomplete."""
-    candidates = _candidates(workspace.CANDIDATES)
     contestants = [
         _contestant("base", "base", 0, workspace.BASE),
         _contestant("observed", "observed", _observed_step(), workspace.OBSERVED),
@@ -75,16 +74,16 @@ def load_contestants() -> list[Contestant]:
                 todo="fetch them again: relex champion",
             )
         contestants.append(found)
-    return contestants + candidates
+    return contestants + _candidates(workspace.CANDIDATES)
 
 
 def _observed_step() -> int:
     """The last step that was observed, as the stage extrapolate found it: a training may end before its window."""
-    path = workspace.CANDIDATES / "fit.json"
-    fit = read_json(path)
-    if not isinstance(fit, dict) or type(fit.get("observed_step")) is not int:
+    path = workspace.EXTRAPOLATION_METRICS
+    found = read_json(path)
+    if not isinstance(found, dict) or type(found.get("observed_step")) is not int:
         raise InputError("it does not say which step was observed last", where=path, todo="run `relex extrapolate`")
-    return fit["observed_step"]
+    return found["observed_step"]
 
 
 def _candidates(folder: Path) -> list[Contestant]:

@@ -31,7 +31,8 @@ from relex.window.stream import Stream
 
 
 def run(extrapolate: Extrapolate) -> None:
-    """Stage extrapolate: candidates/step_<target>/ and fit.json, and observed/, the window's last step."""
+    """Stage extrapolate: candidates/step_<target>/ and fit.json, observed/, the window's last step, and which step
+    that was, metrics/extrapolate.json."""
     from relex.trajectory.materialize import materialize  # brings torch, which the command on a folder does without
 
     with timed("extrapolate"):
@@ -43,6 +44,7 @@ def run(extrapolate: Extrapolate) -> None:
         )
         last = Trajectory(workspace.TRAJECTORY).steps[-1]
         materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True)
+        atomic.write_json(workspace.EXTRAPOLATION_METRICS, {"observed_step": last})
     listed = ", ".join(str(target) for target in request.targets)
     many = f", each in {1 + len(variants)} variants" if variants else ""
     print(f"extrapolate: {len(request.targets)} candidates, at steps {listed}{many}; last observed step {last}")
@@ -101,7 +103,6 @@ def _extrapolate(
                 save_cache(cache, manifest, found)
         fit = describe(window, request, found)
         fit["candidates"] = targets
-        fit["observed_step"] = window.steps[-1]
         fit["variants"] = {label: variant.facts() for label, variant in variants.items()}
         atomic.write_json(folder / "fit.json", fit)
 

@@ -66,12 +66,6 @@ def contest(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return enter_copy(models, tmp_path, monkeypatch)
 
 
-def without_candidates() -> None:
-    """A window whose candidates are still to be put there."""
-    shutil.rmtree("candidates")
-    set_observed_step(45)
-
-
 def night(**changes: Any) -> dict[str, Any]:
     """Evaluate and decide; decision, evaluation and timings."""
     params = write_params(Path(), {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}})
@@ -111,7 +105,7 @@ def test_a_ruined_model_and_one_with_nan_lose_and_the_night_goes_on(contest: Pat
 
 
 def test_the_same_model_under_two_names_gets_the_same_rows_and_no_difference(contest: Path) -> None:
-    without_candidates()
+    shutil.rmtree("candidates")
     shutil.copytree("observed", "candidates/step_000100")
     set_champion(contest / "observed")
     result = night()
@@ -125,7 +119,7 @@ def test_the_same_model_under_two_names_gets_the_same_rows_and_no_difference(con
 
 
 def test_greedy_rows_of_one_model_are_the_same_in_two_engines(contest: Path) -> None:
-    without_candidates()
+    shutil.rmtree("candidates")
     shutil.copytree("observed", "candidates/step_000100")
     greedy = {"evaluate__samples": 1, "evaluate__pass_k": [1], "evaluate__temperature": 0.0}
     night(**greedy)
@@ -162,7 +156,7 @@ def test_one_models_prompts_in_two_engines_get_the_rows_that_one_engine_gives(co
 
 @pytest.mark.slow
 def test_a_model_that_says_nothing_and_one_that_never_ends_lose_and_the_night_goes_on(contest: Path) -> None:
-    without_candidates()
+    shutil.rmtree("candidates")
     tokenizer = AutoTokenizer.from_pretrained("observed")
     changed(Path("observed"), Path("candidates/step_000100"), always(tokenizer.eos_token_id))
     changed(Path("observed"), Path("candidates/step_000200"), always(tokenizer.convert_tokens_to_ids("7")))

@@ -85,6 +85,6 @@ def test_the_observed_model_has_the_step_at_which_training_ended(project: Path) 
     set_champion(None)
     assert params.train.window.last != STEPS[-1]
     assert [c.step for c in load_contestants() if c.kind == "observed"] == [STEPS[-1]]
-    (workspace.CANDIDATES / "fit.json").write_text("{}")
+    workspace.EXTRAPOLATION_METRICS.write_text("{}")
     with pytest.raises(InputError, match="which step was observed last"):
         load_contestants()
