@@ -115,7 +115,7 @@ def test_a_deployment_to_a_process_work_pool_runs_and_a_cancelled_night_leaves_n
     try:
         run = server.ask(lambda client: client.create_flow_run_from_deployment(deployment.id))
         assert wait_for(lambda: runs(family(worker.pid), "relex train"), 200), (tmp_path / "log").read_text()[-4000:]
-        # Not by "relex" or "flows" alone: the folder of a checkout may be called so, and then the worker is one of them.
+        # Not by "relex" or "flows" alone: a checkout's folder may be called so, and then the worker is one of them.
         stage = [p for p in family(worker.pid) if runs([p], "flows/supervise.py") or runs([p], "bin/relex train")]
         assert len(stage) >= 2
         assert project.run("prefect", "flow-run", "cancel", str(run.id)).returncode == 0
