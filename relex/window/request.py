@@ -39,7 +39,8 @@ class Request:
 
     def facts(self) -> dict[str, Any]:
         """For fit.json: all that decides about the weights."""
-        asked = self.options.model_dump(exclude={"device", "memory"})
+        # Of a section that holds more, the options alone.
+        asked = self.options.model_dump(include=Options.model_fields.keys() - {"device", "memory"})
         return asked | {"mode": self.mode, "targets": list(self.targets)}
 
     @classmethod

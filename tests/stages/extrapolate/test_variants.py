@@ -48,7 +48,11 @@ def test_each_variant_gives_each_target_the_weights_of_its_own_request(project: 
     extrapolate.run(params.extrapolate)
     names = [f"step_0000{target}{label}" for label in ("", "-late", "-half", "-two") for target in (12, 24)]
     assert sorted(path.name for path in workspace.CANDIDATES.glob("step_*")) == sorted(names)
-    assert list(read_json(workspace.CANDIDATES / "fit.json")["variants"]) == ["half", "late", "two"]
+    fit = read_json(workspace.CANDIDATES / "fit.json")
+    assert list(fit["variants"]) == ["half", "late", "two"]
+    asked = set(Options.model_fields) - {"device", "memory"} | {"mode", "targets"}
+    assert all(set(request) == asked for request in [fit["request"], *fit["variants"].values()])
+    assert Request.of_facts(fit["request"]).facts() == fit["request"]
     alone = Request(targets=(12, 24), options=Options(anchor="last", first=4, device="cpu"))
     extrapolate.extrapolate_folder(Path("trajectory"), Path("base"), alone, Path("alone"))
     for target in (12, 24):
