@@ -136,6 +136,15 @@ def _number(value: Any) -> bool:
 _TAKE_TEXT = frozenset({"Symbol", "Integer", "Float", "Rational", "Function"})
 
 
+def _holds_text(node: ast.AST) -> bool:
+    """Whether a text stands in it, other than as the name or the digits of a symbol or a number."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _TAKE_TEXT:
+        return False
+    return any(_holds_text(child) for child in ast.iter_child_nodes(node))
+
+
 def _called(node: ast.Call, names: Mapping[str, Any]) -> Any:
     function: Any = None
     if isinstance(node.func, ast.Name):
@@ -145,7 +154,7 @@ def _called(node: ast.Call, names: Mapping[str, Any]) -> Any:
     if not callable(function):
         raise Rejected("a call of something that is not mathematics")
     takes_text = isinstance(node.func, ast.Name) and node.func.id in _TAKE_TEXT
-    if not takes_text and any(isinstance(item, ast.Constant) and isinstance(item.value, str) for item in node.args):
+    if not takes_text and any(_holds_text(item) for item in node.args):
         raise Rejected("a text as an argument")  # SymPy would read it as a formula again, by its own means
     if any(isinstance(argument, ast.Starred) for argument in node.args):
         raise Rejected("spread arguments")
