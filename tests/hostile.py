@@ -45,20 +45,21 @@ cases = json.load(sys.stdin)
 sys.addaudithook(hook)
 for task, texts, item in cases:
     seen.clear()
-    for text in texts:
-        judge(text, task=task, threshold=1.0, item=item)
-    print(json.dumps([task, sorted(seen)]))
+    values = [judge(text, task=task, threshold=1.0, item=item)["value"] for text in texts]
+    print(json.dumps([task, [sorted(seen), values[-1]]]))
 """
 
 
 @dataclass(frozen=True)
 class Found:
     """One task. evaluates: the files in which its own scorer runs text as code. right: what its reference scores here,
-    None where it has none. hostile: the highest score of a hostile text here."""
+    None where it has none; by_itself: what it scores without our fences, where that runs nothing. hostile: the highest
+    score of a hostile text here."""
 
     task: str
     evaluates: tuple[str, ...]
     right: float | None
+    by_itself: float | None
     hostile: float
 
     @property
@@ -95,7 +96,8 @@ def audit(mark: str) -> list[Found]:
     for task, item in tasks.items():
         hostile = max(next(scores).value for _ in texts)
         right = [next(scores).value for _ in _reference(item)]
-        found.append(Found(task, tuple(plain[task]), right[0] if right else None, hostile))
+        seen, value = plain[task]
+        found.append(Found(task, tuple(seen), *((right[0], value) if right else (None, None)), hostile))
     return found
 
 

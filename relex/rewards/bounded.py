@@ -145,12 +145,12 @@ _WARM: Mapping[str, Sequence[dict[str, Any]]] = {
 def ask_all(scorer: str, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
     """The replies to a batch, as BoundedWorker.ask gives them, from several servers side by side.
 
-    Every request has QUICK_SECONDS at first. Those that need more share BATCH_SECONDS, each CPU_SECONDS at most: what a
-    batch of hostile texts costs is bounded, and depends on the batch alone, neither on its order nor on the machine.
+    Every request has QUICK_SECONDS at first. Those that need more share BATCH_SECONDS, each the scorer's own bound at
+    most: what a batch of hostile texts costs is bounded, and depends on the batch alone, not on its order.
     """
     replies = _side_by_side(scorer, requests, QUICK_SECONDS)
     late = [place for place, reply in enumerate(replies) if reply is None]
-    seconds = min(CPU_SECONDS, BATCH_SECONDS / len(late)) if late else 0.0
+    seconds = min(_CPU_SECONDS.get(scorer, CPU_SECONDS), BATCH_SECONDS / len(late)) if late else 0.0
     if seconds > QUICK_SECONDS:
         for place, reply in zip(late, _side_by_side(scorer, [requests[at] for at in late], seconds), strict=True):
             replies[place] = reply

@@ -34,13 +34,11 @@ def test_no_hostile_answer_to_any_task_runs_or_is_right_unless_the_task_is_refus
     assert [one.task for one in found if one.hostile > 0 and not one.verdict.startswith("refused")] == []
 
 
-def test_the_reference_of_every_task_is_right_under_our_own_parsers(audited) -> None:
+def test_every_task_judges_its_reference_inside_the_fences_as_outside(audited) -> None:
     found, _ = audited
-    unsolved = {one.task for one in found if one.right not in (None, 1.0)}
-    by_themselves = {
-        one.task for one in found if one.task in unsolved and not one.evaluates
-    }  # references that the package itself does not accept either
-    assert unsolved == by_themselves
+    assert [one.task for one in found if one.evaluates and one.right != 1.0] == []
+    assert [one.task for one in found if not one.evaluates and one.right != one.by_itself] == []
+    assert sum(one.right == 1.0 for one in found) > 90
 
 
 def test_the_table_in_docs_is_what_the_audit_finds(audited) -> None:
@@ -49,7 +47,7 @@ def test_the_table_in_docs_is_what_the_audit_finds(audited) -> None:
 
 @pytest.mark.parametrize("task", ["composite", "game_of_life_halting"])
 def test_a_task_whose_scorer_cannot_be_trusted_is_refused_by_name(task: str) -> None:
-    with pytest.raises(InputError, match=f"refused.*|{task}"):
+    with pytest.raises(InputError, match=rf"here \({task}\): this reasoning-gym task is refused"):
         list(gym(task, {}, seed=0, size=1, template="{question}", threshold=1.0, scorer=None, where="here"))
 
 
@@ -183,3 +181,11 @@ def test_a_system_without_libseccomp_is_told_so_before_any_work(monkeypatch: pyt
         confined.check_available()
     with pytest.raises(InputError, match="libseccomp"):
         BoundedWorker("math-verify")
+
+
+def test_a_format_has_no_second_try_beyond_its_own_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(bounded, "_side_by_side", lambda scorer, requests, seconds: asked.append(seconds) or [None])
+    assert ask_all("format", [{}]) == [None]
+    assert ask_all("math-verify", [{}]) == [None]
+    assert asked == [bounded.QUICK_SECONDS, bounded.QUICK_SECONDS, bounded.CPU_SECONDS]
