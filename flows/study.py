@@ -108,7 +108,10 @@ def collect(name: str, true_steps: int) -> dict[str, Any]:
         "evaluation": read_json(folder / EVALUATION_METRICS),
         "decision": read_json(folder / DECISION),
     }
-    found["scores"] = load_scores(folder / EVALUATION / "rows", list(found["evaluation"]["models"]))
+    models = found["evaluation"]["models"]
+    found["scores"] = load_scores(
+        folder / EVALUATION / "rows", {name: facts["model_sha256"] for name, facts in models.items()}
+    )
     if true_steps:
         found["true"] = read_json(STUDY / f"{name}-true" / EVALUATION_METRICS)
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,21 +22,7 @@ from relex.core.errors import RelexError
 if TYPE_CHECKING:
     import torch
 
-# What makes a folder of weights a model that loads: configuration, tokenizer, custom code, licence. Weights in other
-# formats, optimiser states and folders are not part of it.
-_SIDE_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md"}
-_NOT_SIDE = {INDEX, "trainer_state.json", "lineage.json"}  # the last: what another registered model descends from
-
 _SYNC_BYTES = 32 << 20
-
-
-def copy_side_files(source: Path, target: Path) -> None:
-    """Copy configuration, generation configuration, tokenizer, chat template, code and licence, whatever exists."""
-    for path in sorted(Path(source).iterdir()):
-        wanted = path.suffix in _SIDE_SUFFIXES or path.name.startswith(("LICENSE", "NOTICE"))
-        is_index = path.name.endswith(".index.json")
-        if path.is_file() and wanted and not is_index and path.name not in _NOT_SIDE and not path.name.startswith("."):
-            shutil.copyfile(path, target / path.name)
 
 
 class CheckpointWriter:

@@ -32,7 +32,7 @@ def champion(
 
 @commands.command(rich_help_panel=_PANEL)
 def register() -> None:
-    """Register the decision's winner as a model version with its lineage; the same weights only once."""
+    """Register the decision's winner as a model version with its lineage; the same model only once."""
     from relex.params.load import read_params
     from relex.registry import register as action
 

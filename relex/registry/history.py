@@ -14,7 +14,7 @@ from relex.core.workspace import HISTORY
 from relex.params.load import Params
 from relex.registry.store import log
 from relex.registry.store.connection import Connection, RegistryUnreachable, connect, exists, registry_errors
-from relex.registry.store.versions import CHAMPION
+from relex.registry.store.versions import CHAMPION, FORCED_TAG, by_number
 
 _TITLE = "Champions, the latest first. Kept by relex from its own log; `relex history` shows all."
 _SHOWN = 20
@@ -33,6 +33,21 @@ def mirror(connection: Connection) -> None:
         write_text(HISTORY, "".join(json.dumps(line, sort_keys=True) + "\n" for line in (*lines, *new)))
     if moved:
         _show(connection, moved)
+    for slot in log.read(connection) if any(line["forced"] for line in moved) else []:
+        if slot.outcome == "done" and slot.move.forced:
+            _mark_forced(connection, slot.move)
+
+
+def _mark_forced(connection: Connection, move: log.Move) -> None:
+    """Say on the version itself, in a tag and first on its page, that no decision promoted it. That stays."""
+    version = by_number(connection, str(move.after[CHAMPION]))
+    if version is None or FORCED_TAG in version.tags:
+        return
+    text = f"Promoted by force on {move.when} by {move.by}, without a decision that proves it better: {move.why}"
+    page = connection.client.get_model_version(version.name, version.number).description or ""
+    if text not in page:
+        connection.client.update_model_version(version.name, version.number, f"**{text}**\n\n{page}"[:5000])
+    connection.client.set_model_version_tag(version.name, version.number, FORCED_TAG, text)
 
 
 def _show(connection: Connection, moved: list[dict[str, Any]]) -> None:

@@ -10,35 +10,39 @@ from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact
 from relex.core.workspace import STATE
 from relex.params.load import Params
-from relex.registry.fetch import fetch_verified
+from relex.registry.fetch import fetch_verified, identified
 from relex.registry.store import models, versions
 from relex.registry.store.connection import connect, registry_errors
-from relex.registry.store.facts import tags as lineage_tags
 from relex.registry.store.versions import Version
 
 
 def lineage(params: Params, model: str) -> str:
     """What a registered model descends from, once every byte of it hashes to what was recorded; else CorruptArtifact.
 
-    Checked: the weights against the version's tag, every file against lineage.json, lineage.json against the tags.
+    Checked: the model (weights, configuration, tokenizer) against the version's tag, every file against lineage.json,
+    lineage.json against the tags.
     """
     with registry_errors(params):
         connection = connect(params)
-        version = versions.find(connection, versions.parse(model))
+        version = identified(connection, versions.find(connection, versions.parse(model)))
         facts = models.read_lineage(connection, version)
         STATE.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="lineage-", dir=STATE) as temporary:
             folder = Path(temporary) / "model"
             fetch_verified(connection, version, folder)
             _check_files(version, folder, facts)
-        _check_tags(version, facts)
+        models.check_packaging(connection, version)
+        versions.check_tags(version, facts)
     known = {"version": str(version), "mode": version.tags[models.MODE_TAG], **version.lineage}
+    if versions.FORCED_TAG in version.tags:
+        known[versions.FORCED_TAG] = version.tags[versions.FORCED_TAG]
     width = max(map(len, known))
+    files = len(facts["files"]) + len(facts.get("packaging", {}))
     return "\n".join(
         [
             *(f"{key:<{width}}  {value}" for key, value in known.items()),
             "",
-            f"verified: weights, {len(facts['files'])} files and tags are the ones that were registered",
+            f"verified: the model, {files} files and tags are the ones that were registered",
         ]
     )
 
@@ -50,14 +54,3 @@ def _check_files(version: Version, folder: Path, facts: dict[str, Any]) -> None:
         found = file_sha256(folder / name) if (folder / name).is_file() else "no such file"
         if found != expected:
             raise CorruptArtifact("a file changed", where=f"{version}: {name}", expected=expected, found=found)
-
-
-def _check_tags(version: Version, facts: dict[str, Any]) -> None:
-    for key, expected in lineage_tags(facts).items():
-        if version.tags.get(key) != expected:
-            raise CorruptArtifact(
-                "a tag changed",
-                where=f"{version}: {key}",
-                expected=expected,
-                found=version.tags.get(key, "no such tag"),
-            )

@@ -9,9 +9,9 @@ from relex.core import workspace
 from relex.core.errors import InputError
 from relex.params.load import Params
 from relex.registry import history
-from relex.registry.store import log, models, moves, night, versions
+from relex.registry.store import evidence, log, models, moves, night, versions
 from relex.registry.store.connection import connect, registry_errors
-from relex.registry.store.versions import CHALLENGER, CHAMPION, PREVIOUS, Version, weights_of
+from relex.registry.store.versions import CHALLENGER, CHAMPION, MODEL_TAG, PREVIOUS, Version, model_of
 
 if TYPE_CHECKING:
     from relex.registry.store.connection import Connection
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ground:
-    """What a promotion rests on: a decision for exactly these weights, or a person's reason."""
+    """What a promotion rests on: a decision for exactly this model, or a person's reason."""
 
     why: str
     forced: bool = False
@@ -28,7 +28,7 @@ class Ground:
 
 
 def promote(params: Params, version: str | None = None, *, force: bool = False, reason: str = "") -> str:
-    """Move `champion` to the decision's winner, or to `version` if a decision passes for exactly its weights.
+    """Move `champion` to the decision's winner, or to `version` if a decision passes for exactly its model.
 
     Without a version, a night that ends without promotion (nothing better, already champion, overtaken by another
     night, taken back since) says so and changes nothing. Naming a version that may not be promoted is an InputError,
@@ -44,7 +44,7 @@ def promote(params: Params, version: str | None = None, *, force: bool = False, 
         connection = connect(params)
         settled = _settled(connection)
         chosen = versions.find(connection, versions.parse(f"{connection.model}/{version}"))
-        ground = Ground(reason, forced=True) if force else _ground(connection, chosen, settled.state)
+        ground = Ground(reason, forced=True) if force else _ground(params, connection, chosen, settled.state)
         if isinstance(ground, str):
             raise InputError(
                 "not promoted", where=chosen, found=ground, todo='to do it all the same, add --force --reason "..."'
@@ -53,20 +53,20 @@ def promote(params: Params, version: str | None = None, *, force: bool = False, 
 
 
 def _promote_winner(params: Params) -> str:
-    decision = night.read()
+    decision = evidence.proven(params)
     if decision.winner is None:
         return f"not promoted: {decision.outcome}. {decision.sentence}"
     with registry_errors(params):
         connection = connect(params)
         settled = _settled(connection)
-        found = versions.by_weights(connection, decision.winner.weights_sha256)
+        found = versions.by_model(connection, decision.winner.model_sha256)
         if not found:
             raise InputError(
                 "the decision's winner is not registered",
-                where=f"{connection.model}: weights {decision.winner.weights_sha256[:12]}",
+                where=f"{connection.model}: model {decision.winner.model_sha256[:12]}",
                 todo="run `relex register` first",
             )
-        ground = _ground(connection, found[0], settled.state)
+        ground = _ground(params, connection, found[0], settled.state)
         return (
             f"not promoted: {ground}"
             if isinstance(ground, str)
@@ -84,7 +84,7 @@ def _move_champion(connection: Connection, chosen: Version, ground: Ground, sett
         PREVIOUS: state[CHAMPION],
         CHALLENGER: None if state[CHALLENGER] == chosen.number else state[CHALLENGER],
     }
-    facts = {"weights_sha256": weights_of(chosen), "run": chosen.run_id, **asdict(ground)}
+    facts = {**versions.hashes(chosen), "run": chosen.run_id, **asdict(ground)}
     try:
         moves.move(connection, settled, log.new_move(connection.model, "promote", state, after, **facts))
     except moves.Overtaken as error:
@@ -118,7 +118,7 @@ def rollback(params: Params, *, reason: str) -> str:
             "rollback",
             state,
             after,
-            weights_sha256=weights_of(version),
+            **versions.hashes(version),
             why=reason,
             run=version.run_id,
         )
@@ -143,15 +143,15 @@ def _settled(connection: Connection) -> moves.Settled:
     return settled
 
 
-def _ground(connection: Connection, chosen: Version, state: moves.State) -> Ground | str:
+def _ground(params: Params, connection: Connection, chosen: Version, state: moves.State) -> Ground | str:
     """The decision that moves `champion` to a version now, or the reason why none does."""
-    ground = _decision_for(chosen)
+    ground = _decision_for(params, connection, chosen)
     if ground is None:
-        return "no passing decision for exactly these weights"
+        return "no passing decision for exactly this model"
     if state[CHAMPION] == chosen.number:
         return ground
     champion = versions.by_alias(connection, CHAMPION)
-    if ground.competed_with != weights_of(champion):
+    if ground.competed_with != model_of(champion):
         now = f"version {state[CHAMPION]}" if champion else "none"
         return f"the champion is {now}, another one than the decision competed with; the next night competes with it"
     for slot in reversed(log.read(connection)):
@@ -160,17 +160,23 @@ def _ground(connection: Connection, chosen: Version, state: moves.State) -> Grou
     return ground
 
 
-def _decision_for(chosen: Version) -> Ground | None:
-    """The decision that passes for a version: the one that stands in metrics/, else the one it was registered with."""
-    weights = weights_of(chosen)
+def _decision_for(params: Params, connection: Connection, chosen: Version) -> Ground | None:
+    """The decision that passes for a version: the one that stands in metrics/, else the one it was registered with.
+
+    Either is made again from its rows; InputError when they do not give it.
+    """
     if workspace.DECISION.is_file():
-        decision = night.read()
-        if decision.passes(weights):
-            return Ground(decision.sentence, False, decision.sha256, decision.competed_with)
-    facts = chosen.lineage
-    if weights and "decision_sha256" in facts:
-        return Ground(facts.get("sentence", ""), False, facts["decision_sha256"], facts.get("competed_with"))
-    return None
+        standing = night.read()
+        if standing.passes(model_of(chosen)):
+            standing = evidence.proven(params)
+            return Ground(standing.sentence, False, standing.sha256, standing.competed_with)
+    if MODEL_TAG not in chosen.tags or "decision_sha256" not in chosen.lineage:
+        return None
+    facts = models.read_lineage(connection, chosen)
+    versions.check_tags(chosen, facts)
+    evidence.replay(facts)
+    decision = facts["decision"]
+    return Ground(decision["sentence"], False, decision["sha256"], decision["competed_with"])
 
 
 def _before(connection: Connection, version: str) -> str | None:

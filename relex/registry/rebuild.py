@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import model_sha256, weights_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.core.workspace import STATE
 from relex.params.load import Params
+from relex.registry.fetch import identified
 from relex.registry.store import dvc_objects, models, versions
 from relex.registry.store.connection import connect, registry_errors
 
@@ -25,19 +26,19 @@ def rebuild(params: Params, name: str, version: str, out: Path | None = None) ->
         raise InputError("the output already exists", where=out, todo="remove it or name another output")
     with registry_errors(params):
         connection = connect(params)
-        found = versions.find(connection, versions.parse(f"{name}/{version}"))
+        found = identified(connection, versions.find(connection, versions.parse(f"{name}/{version}")))
         facts = models.read_lineage(connection, found)
     STATE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rebuild-", dir=STATE) as temporary:
         made = _make(facts, Path(temporary))
-        weights = weights_sha256(made)
+        model = model_sha256(made)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(made, out)
-    if weights == found.weights_sha256:
-        return f"{found}: rebuilt from the DVC artifacts, identical (weights {weights[:12]})"
+    if model == found.model_sha256:
+        return f"{found}: rebuilt from the DVC artifacts, identical (model {model[:12]})"
     return (
-        f"{found}: rebuilt, NOT identical: weights {weights[:12]}, registered {found.weights_sha256[:12]}. "
+        f"{found}: rebuilt, NOT identical: model {model[:12]}, registered {found.model_sha256[:12]}. "
         f"Made with {facts['software']}, on {facts['git']['commit']}; arithmetic on another machine may round otherwise"
     )
 

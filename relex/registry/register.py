@@ -8,7 +8,7 @@ from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.params.load import Params
 from relex.registry import card
-from relex.registry.store import log, models, moves, night, runs, versions
+from relex.registry.store import evidence, log, models, moves, runs, versions
 from relex.registry.store.connection import connect, registry_errors
 from relex.registry.store.facts import flat, gather, tags
 from relex.registry.store.versions import CHALLENGER, CHAMPION, Version
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def register(params: Params) -> str:
-    """Log the night, and register the decision's winner as a model version; each only once, whatever was killed."""
-    decision = night.read()
+    """Log the night, and register the decision's winner as a model version; each only once, whatever was killed.
+
+    The decision is made again from the rows first, and every file that is used held against dvc.lock.
+    """
+    decision = evidence.proven(params)
     winner = decision.winner
     if winner:
-        models.check_unchanged(winner.folder, winner.weights_sha256)
+        models.check_unchanged(winner.folder, winner.model_sha256)
     facts = {**gather(params, decision), "example": models.example_prompt()}
     with registry_errors(params):
         connection = connect(params)
@@ -31,9 +34,9 @@ def register(params: Params) -> str:
         if winner is None:
             versions.write_note(connection, None)
             return f"nothing to register: {decision.outcome}. {decision.sentence} Night: run {run}"
-        found = versions.by_weights(connection, winner.weights_sha256)
+        found = versions.by_model(connection, winner.model_sha256)
         if found:
-            models.link(connection, winner.weights_sha256, params.registry.mode, found[0].number)
+            models.link(connection, winner.model_sha256, params.registry.mode, found[0].number)
             _challenge(connection, found[0].number)
             versions.write_note(connection, found[0].number)
             return f"already registered: {params.registry.model} version {found[0].number}. Night: run {run}"
@@ -54,7 +57,7 @@ def _create_version(connection: Connection, model_id: str, run: str, facts: dict
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    weights = facts["weights_sha256"]
+    model = facts["model_sha256"]
     made = connection.client.create_model_version(
         connection.model,
         f"models:/{model_id}",
@@ -63,10 +66,10 @@ def _create_version(connection: Connection, model_id: str, run: str, facts: dict
         description=_description(facts),
         model_id=model_id,
     )
-    first = versions.by_weights(connection, weights)[0]
+    first = versions.by_model(connection, model)[0]
     if first.number != str(made.version):
         connection.client.delete_model_version(connection.model, str(made.version))
-    models.link(connection, weights, mode, first.number)
+    models.link(connection, model, mode, first.number)
     _challenge(connection, first.number)
     versions.write_note(connection, first.number)
     return first

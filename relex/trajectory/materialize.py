@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from relex.checkpoints.compare import check_same_tensors
+from relex.checkpoints.side_files import copy_side_files
 from relex.checkpoints.tensors import CheckpointReader, TensorFile, torch_dtype
 from relex.checkpoints.tying import tied_twins
-from relex.checkpoints.writer import CheckpointWriter, copy_side_files
+from relex.checkpoints.writer import CheckpointWriter
 from relex.core import atomic
 from relex.core.errors import InputError
 from relex.trajectory import stamps

@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import model_sha256
 from relex.core import workspace
 from relex.core.atomic import write_json
 from relex.params.load import Params, load
@@ -114,7 +114,7 @@ def set_champion(folder: Path | None) -> None:
     """champion.json, and the champion's weights from `folder`; None for no champion."""
     shutil.rmtree(workspace.CHAMPION_WEIGHTS, ignore_errors=True)
     if folder is None:
-        write_json(workspace.CHAMPION, {"name": "sort-digits", "version": None, "weights_sha256": None})
+        write_json(workspace.CHAMPION, {"name": "sort-digits", "version": None, "model_sha256": None})
         return
     shutil.copytree(folder, workspace.CHAMPION_WEIGHTS)
-    write_json(workspace.CHAMPION, {"name": "sort-digits", "version": "3", "weights_sha256": weights_sha256(folder)})
+    write_json(workspace.CHAMPION, {"name": "sort-digits", "version": "3", "model_sha256": model_sha256(folder)})

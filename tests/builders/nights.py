@@ -7,12 +7,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import model_sha256, weights_sha256
+from relex.core.atomic import write_json
+from relex.core.workspace import EVALUATION, METRICS
 from relex.params.load import Params, load
+from relex.registry.store import dvc_lock
+from relex.stages.decide.stage import run as decide
+from relex.stages.evaluate.schema import OUTPUT
 from relex.stages.extrapolate.stage import extrapolate_folder
 from relex.window.options import Options
 from relex.window.request import Request
@@ -43,11 +51,12 @@ def make_project(folder: Path) -> None:
 
 
 def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool = True) -> str:
-    """Trajectory, candidate, metrics and decision of a night that differs by `seed`; the candidate's weights hash.
+    """Trajectory, candidate, rows, metrics and decision of a night that differs by `seed`; its model_sha256.
 
-    champion: weights hash of the champion that the night competed with, None for none.
+    champion: model_sha256 of the champion that the night competed with, None for none. promote: whether the candidate's
+    rows are better than everybody's, or like the last observed checkpoint's. Run in `folder`.
     """
-    for name in ("trajectory", "candidates"):
+    for name in ("trajectory", "candidates", EVALUATION):
         shutil.rmtree(folder / name, ignore_errors=True)
     write_trajectory(
         folder / "trajectory", folder / "base", [1, 2, 3], line_with_noise(seed=seed, rate=1e-3), rewards=True
@@ -55,38 +64,68 @@ def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool
     request = Request(targets=(10, TARGET), options=Options(device="cpu"))
     extrapolate_folder(folder / "trajectory", folder / "base", request, folder / "candidates")
     winner = f"candidates/step_{TARGET:06d}"
+    model = model_sha256(folder / winner)
     weights = weights_sha256(folder / winner)
     models: dict[str, dict[str, Any]] = {
-        "base": {"kind": "base", "step": 0, "weights_sha256": "b" * 64, "folder": "base"},
-        "observed": {"kind": "observed", "step": 3, "weights_sha256": "c" * 64, "folder": "observed"},
-        "step_000020": {"kind": "candidate", "step": TARGET, "weights_sha256": weights, "folder": winner},
+        "base": {"kind": "base", "step": 0, "model_sha256": "b" * 64, "weights_sha256": "b" * 64, "folder": "base"},
+        "observed": {"kind": "observed", "step": 3, "model_sha256": "c" * 64, "weights_sha256": "c" * 64}
+        | {"folder": "observed"},
+        "step_000020": {"kind": "candidate", "step": TARGET, "model_sha256": model, "weights_sha256": weights}
+        | {"folder": winner},
     }
     if champion:
-        models["champion"] = {"kind": "champion", "step": None, "weights_sha256": champion, "folder": "champion"}
+        models["champion"] = {"kind": "champion", "step": None, "model_sha256": champion, "weights_sha256": "d" * 64}
+        models["champion"] |= {"folder": "champion"}
     metrics = {
         name: {split: {"avg_at_8": _interval(0.3 + 0.1 * place)} for split in ("choose", "gate", "test", "ood")}
         for place, name in enumerate(models)
     }
-    decision = {
-        "outcome": "promote-candidate" if promote else "keep-champion",
-        "promote": promote,
-        "winner": "step_000020" if promote else None,
-        "winner_kind": "candidate" if promote else None,
-        "winner_step": TARGET if promote else None,
-        "winner_folder": winner if promote else None,
-        "winner_weights_sha256": weights if promote else None,
-        "sentence": f"Night {seed}: step 20 is better." if promote else f"Night {seed}: nothing is better.",
-    }
     (folder / "metrics").mkdir(exist_ok=True)
     for name, value in {
-        "evaluate": {"protocol": {"samples": 8}, "models": models, "metrics": metrics},
-        "decision": decision,
-        "train": {"steps": 3, "reward_first": 0.1, "reward_last": 0.3},
+        "evaluate": {"protocol": {"samples": 8}, "models": models, "metrics": metrics, "halving": None},
+        "train": {"steps": 3, "reward_first": 0.1, "reward_last": 0.3, "seed": seed},
     }.items():
-        (folder / f"metrics/{name}.json").write_text(json.dumps(value))
+        write_json(folder / f"metrics/{name}.json", value)
+    rates = {"base": 3, "observed": 3, "champion": 3, "step_000020": 6 if promote else 3}
+    for name, facts in models.items():
+        write_rows(folder / EVALUATION, name, facts["model_sha256"], rates[name])
+    decide(load(folder / "params.yaml").decide, seed=0)
     (folder / "metrics/train_steps.csv").write_text("step,reward\n1,0.1\n2,0.2\n3,0.3\n")
     (folder / "report.html").write_text("<p>report</p>")
-    return weights
+    record(folder)
+    return model
+
+
+def write_rows(folder: Path, name: str, model: str, right: int) -> None:
+    """A model's rows: 8 samples of 40 problems in every suite, about `right` of them right, not the same everywhere."""
+    rows = [
+        dict.fromkeys(OUTPUT.names)
+        | {"model": name, "model_sha256": model, "suite": suite, "role": suite, "problem": f"{suite}-{problem}"}
+        | {"sample": sample, "score": float(sample < right + problem % 3 - 1), "finish_reason": "stop"}
+        for suite in ("choose", "gate", "test", "ood")
+        for problem in range(40)
+        for sample in range(8)
+    ]
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=OUTPUT), folder / f"rows/{name}.parquet")
+
+
+def record(folder: Path) -> None:
+    """dvc.lock as `dvc repro` leaves it, with the hashes of metrics, rows and report as they stand in `folder` now."""
+    present = [folder / "report.html", folder / EVALUATION, *sorted((folder / METRICS).iterdir())]
+    outs = [
+        {"path": path.relative_to(folder).as_posix(), "hash": "md5", "md5": dvc_lock.md5(path)}
+        for path in present
+        if path.exists()
+    ]
+    path = folder / dvc_lock.LOCK
+    lock = YAML(typ="safe").load(path.read_text()) if path.exists() else {"schema": "2.0", "stages": {}}
+    others = lock["stages"].get("night", {"outs": []})["outs"]
+    made = {out["path"] for out in outs}
+    outs += [out for out in others if out["path"] not in made]
+    lock["stages"]["night"] = {"cmd": "true", "outs": outs}
+    with open(path, "w") as handle:
+        YAML().dump(lock, handle)
 
 
 def change_params(folder: Path, **registry: str) -> Params:

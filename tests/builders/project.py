@@ -68,7 +68,7 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         # Nights that were run in this checkout leave a champion; the copy begins without one.
-        champion = {"name": "sort-digits", "version": None, "weights_sha256": None}
+        champion = {"name": "sort-digits", "version": None, "model_sha256": None}
         (folder / "champion.json").write_text(json.dumps(champion, indent=1, sort_keys=True) + "\n")
         project = cls(folder)
         project.change(changes)

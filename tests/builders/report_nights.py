@@ -110,7 +110,7 @@ def _table(contestant: Contestant, suite: Suite, probability: float) -> pa.Table
     right = np.random.default_rng(len(suite.name)).random(count) < probability
     columns = {
         "model": [contestant.name] * count,
-        "weights_sha256": [contestant.weights_sha256] * count,
+        "model_sha256": [contestant.model_sha256] * count,
         "suite": [suite.name] * count,
         "role": [suite.role] * count,
         "problem": np.repeat([problem.id for problem in suite.problems], SAMPLES),

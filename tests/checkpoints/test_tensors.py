@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from relex.checkpoints.digest import weights_sha256
 from relex.checkpoints.header import read_header
+from relex.checkpoints.side_files import copy_side_files
 from relex.checkpoints.tensors import INDEX, CheckpointReader, TensorFile
-from relex.checkpoints.writer import CheckpointWriter, copy_side_files
+from relex.checkpoints.writer import CheckpointWriter
 from relex.core.errors import CorruptArtifact, InputError, RelexError
 from tests.builders.windows import save, tiny_llama
 

@@ -207,11 +207,9 @@ def test_a_later_night_competes_with_the_champion_and_reuses_what_was_measured(f
     evaluation = json.loads((project.folder / "metrics/evaluate.json").read_text())
     champion = json.loads((project.folder / "champion.json").read_text())
     assert champion["version"] == "1"
-    assert evaluation["models"]["champion"]["weights_sha256"] == champion["weights_sha256"]
+    assert evaluation["models"]["champion"]["model_sha256"] == champion["model_sha256"]
     # The same weights under another name have the same rows: here the champion is also a candidate of this night.
-    twins = [
-        name for name, facts in evaluation["models"].items() if facts["weights_sha256"] == champion["weights_sha256"]
-    ]
+    twins = [name for name, facts in evaluation["models"].items() if facts["model_sha256"] == champion["model_sha256"]]
     measured = [evaluation["metrics"][name] for name in twins]
     assert all(one == measured[0] for one in measured)
     decision = json.loads((project.folder / "metrics/decision.json").read_text())

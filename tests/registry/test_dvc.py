@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import model_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.params.load import Params
 from relex.registry.champion import resolve_champion
@@ -21,12 +21,13 @@ from relex.registry.rebuild import rebuild
 from relex.registry.register import register
 from relex.registry.store import connection as registry_client
 from relex.registry.store import versions as registry_versions
-from tests.builders.nights import change_params, finish_night
+from tests.builders.nights import change_params, finish_night, record
 from tests.builders.project import enter_copy
 
 pytestmark = pytest.mark.real
 
-OUTS = ("base", "trajectory", "candidates")
+OUTS = ("base", "trajectory", "candidates", "evaluation", "report.html")
+METRICS = ("decision.json", "evaluate.json", "train.json", "train_steps.csv")
 
 
 def dvc(*arguments: str) -> None:
@@ -41,10 +42,12 @@ def kept(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(template, folder)
     change_params(folder)
     outs = "".join(f"    - {name}\n" for name in OUTS)
+    outs += "".join(f"    - metrics/{name}: {{cache: false}}\n" for name in METRICS)
     (folder / "dvc.yaml").write_text(f"stages:\n  night:\n    cmd: 'true'\n    outs:\n{outs}")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         finish_night(folder, 1, champion=None)
+        Path("dvc.lock").unlink()
         dvc("init", "--quiet", "--no-scm")
         dvc("commit", "--quiet", "--force")
     return folder
@@ -68,14 +71,14 @@ def test_a_version_by_reference_copies_no_weights_and_is_resolved_from_dvc(proje
     assert version is not None
     assert version.tags["dvc_path"] == "candidates/step_000020"
     assert version.tags["dvc_md5"].endswith(".dir")
-    expected = weights_sha256(Path("candidates/step_000020"))
+    expected = model_sha256(Path("candidates/step_000020"))
 
     shutil.rmtree("candidates")  # the work tree may have moved on
     fetch(params, "models:/sort-digits@champion", project / "got")
-    assert weights_sha256(Path("got")) == expected
+    assert model_sha256(Path("got")) == expected
     assert "verified" in lineage(params, "sort-digits@champion")
     resolve_champion(params)
-    assert weights_sha256(Path("champion")) == expected
+    assert model_sha256(Path("champion")) == expected
 
 
 def test_a_reference_comes_from_the_dvc_remote_when_the_cache_is_gone(project: Path, tmp_path: Path) -> None:
@@ -99,9 +102,10 @@ def test_a_reference_comes_from_the_dvc_remote_when_the_cache_is_gone(project: P
 def test_registering_by_reference_refuses_weights_that_dvc_does_not_hold(project: Path) -> None:
     params = change_params(project, mode="reference")
     finish_night(project, 2, champion=None)  # and no dvc commit
-    with pytest.raises(InputError, match="DVC holds other weights"):
+    with pytest.raises(InputError, match="DVC holds another model"):
         register(params)
     Path("dvc.lock").unlink()
+    record(project)
     with pytest.raises(InputError, match="needs the model in DVC"):
         register(params)
 
@@ -119,16 +123,31 @@ def test_a_reference_that_points_outside_the_project_is_refused(project: Path) -
         fetch(params, "sort-digits/1", project / "got")
 
 
+def test_an_earlier_version_is_promoted_on_the_rows_it_was_registered_with_as_long_as_dvc_has_them(
+    project: Path,
+) -> None:
+    params = change_params(project)
+    register(params)
+    finish_night(project, 2, champion=None)  # another decision stands now
+    register(params)
+    (rows,) = [out for out in Path(".dvc/cache").rglob("*.dir") if "observed.parquet" in out.read_text()]
+    hidden = rows.rename(project / "hidden")
+    with pytest.raises(InputError, match="neither in its cache nor in its remote"):
+        promote(params, "1")
+    hidden.rename(rows)
+    assert promote(params, "1") == "promoted: sort-digits version 1 is the champion"
+
+
 def test_a_version_is_rebuilt_bit_for_bit_from_what_dvc_holds(project: Path) -> None:
     params = change_params(project)
     register(params)
-    expected = weights_sha256(Path("candidates/step_000020"))
-    for name in OUTS:
+    expected = model_sha256(Path("candidates/step_000020"))
+    for name in ("base", "trajectory", "candidates"):
         shutil.rmtree(name)
     said = rebuild(params, "sort-digits", "1", project / "again")
     assert "identical" in said
     assert "NOT" not in said
-    assert weights_sha256(Path("again")) == expected
+    assert model_sha256(Path("again")) == expected
 
 
 def test_a_rebuild_that_comes_out_otherwise_says_so(project: Path) -> None:
@@ -148,6 +167,7 @@ def test_a_rebuild_that_comes_out_otherwise_says_so(project: Path) -> None:
 def test_a_rebuild_without_dvc_artifacts_says_what_is_missing(project: Path) -> None:
     params: Params = change_params(project)
     Path("dvc.lock").unlink()
+    record(project)
     register(params)
     with pytest.raises(InputError, match="not in DVC"):
         rebuild(params, "sort-digits", "1")

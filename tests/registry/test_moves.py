@@ -133,9 +133,10 @@ def ready(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy_of(ready: Path, folder: Path) -> Path:
     """Another registry in the same state. The artifacts stay where they are: nobody writes them here."""
     folder.mkdir()
-    for name in ("mlflow.db", "params.yaml", "history.jsonl"):
+    for name in ("mlflow.db", "params.yaml", "history.jsonl", "dvc.lock", "report.html"):
         shutil.copy(ready / name, folder / name)
-    shutil.copytree(ready / "metrics", folder / "metrics")
+    for name in ("metrics", "evaluation"):
+        shutil.copytree(ready / name, folder / name)
     return folder
 
 
@@ -236,10 +237,10 @@ def test_a_registration_that_breaks_off_at_any_kind_of_call_is_completed_by_the_
                 register(params)
         register(params)
         connection = registry_client.connect(params)
-        assert len(registry_versions.by_weights(connection, weights)) == 1, names[at]
+        assert len(registry_versions.by_model(connection, weights)) == 1, names[at]
         assert registry_versions.aliases(connection)["challenger"] == "3", names[at]
         experiment = connection.experiment_id("nightly")
-        models = connection.client.search_logged_models([experiment], f"tags.weights_sha256 = '{weights}'")
+        models = connection.client.search_logged_models([experiment], f"tags.model_sha256 = '{weights}'")
         assert [str(model.status) for model in models] == ["READY"], names[at]
         runs = connection.client.search_runs([experiment], f"tags.`relex.night` = '{_night_of(connection, weights)}'")
         assert len(runs) == 5, names[at]  # night, train, and three that were evaluated
@@ -250,7 +251,7 @@ def test_of_two_nights_that_promote_together_one_wins_and_the_other_says_so(
     ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = load(ready / "params.yaml")
-    first = registry_versions.weights_of(_champion(ready, params, monkeypatch))
+    first = registry_versions.model_of(_champion(ready, params, monkeypatch))
     mine, theirs = copy_of(ready, tmp_path / "mine"), tmp_path / "theirs"
     shutil.copytree(ready, theirs)
     shared = change_params(mine, tracking_uri=f"sqlite:///{mine}/mlflow.db")
@@ -285,7 +286,7 @@ def test_of_two_nights_that_register_the_same_weights_together_one_version_stays
     monkeypatch.chdir(folder)
     weights = finish_night(folder, 40, champion=None)
     race([(folder, "register"), (folder, "register")])
-    assert len(registry_versions.by_weights(registry_client.connect(params), weights)) == 1
+    assert len(registry_versions.by_model(registry_client.connect(params), weights)) == 1
 
 
 def test_a_move_of_another_living_process_is_waited_for_and_then_reported(
@@ -318,5 +319,5 @@ def _champion(folder: Path, params: Params, patch: pytest.MonkeyPatch) -> regist
 
 
 def _night_of(connection: Connection, weights: str) -> str:
-    (version,) = registry_versions.by_weights(connection, weights)
+    (version,) = registry_versions.by_model(connection, weights)
     return connection.client.get_run(version.run_id).data.tags["relex.night"]

@@ -66,7 +66,7 @@ def test_a_registered_model_loads_with_the_usual_clients_and_carries_all_that_is
     assert served.predict(served.input_example)[0]["choices"]
 
     version = connect(params).client.get_model_version_by_alias("sort-digits", "champion")
-    assert version.tags["weights_sha256"] == weights
+    assert version.tags["model_sha256"] == weights
     assert version.tags["window"] == "1-3, 3 steps"
     lineage = json.loads(version.tags["lineage"])
     assert lineage.keys() >= {
@@ -128,7 +128,7 @@ def test_two_promotions_and_a_rollback_give_the_right_aliases_statuses_and_histo
         ("promote", "1", "2"),
         ("rollback", "2", "1"),
     ]
-    assert [line["weights_sha256"] for line in lines] == [first, second, first]
+    assert [line["model_sha256"] for line in lines] == [first, second, first]
     assert lines[2]["why"] == "complaints"
     assert lines[1]["run"]
     assert lines[1]["decision_sha256"]
@@ -165,7 +165,7 @@ def test_a_night_that_keeps_the_champion_registers_nothing_and_is_logged_once(pr
     finish_night(project, 1, champion=None, promote=False)
     assert "nothing to register: keep-champion" in register(params)
     assert "nothing to register: keep-champion" in register(params)
-    assert promote(params) == "not promoted: keep-champion. Night 1: nothing is better."
+    assert promote(params).startswith("not promoted: keep-champion. Promote nothing: nothing was proven better.")
     connection = connect(params)
     assert registry_versions.versions(connection) == []
     experiment = connection.client.get_experiment_by_name("nightly")
@@ -193,7 +193,7 @@ def test_the_champion_is_resolved_with_its_weights_and_left_alone_by_a_night_wit
     assert json.loads(Path("champion.json").read_text()) == {
         "name": "sort-digits",
         "version": "1",
-        "weights_sha256": weights,
+        "model_sha256": weights,
     }
     written = Path("champion/model.safetensors").stat().st_mtime_ns
     resolve_champion(params)
@@ -230,8 +230,8 @@ def test_weights_without_a_decision_are_not_promoted(project: Path, params: Para
     register(params)
     client = connect(params).client
     source = client.get_model_version("sort-digits", "1").source
-    client.create_model_version("sort-digits", source, tags={"weights_sha256": "e" * 64})
-    with pytest.raises(InputError, match="no passing decision for exactly these weights") as caught:
+    client.create_model_version("sort-digits", source, tags={"model_sha256": "e" * 64})
+    with pytest.raises(InputError, match="no passing decision for exactly this model") as caught:
         promote(params, "2")
     assert caught.value.exit_code == 2
     assert state(params)["champion"] is None
@@ -261,7 +261,7 @@ def test_fetch_refuses_weights_that_were_changed_in_the_store_and_leaves_nothing
     changed = bytearray(path.read_bytes())
     changed[-1] ^= 1
     path.write_bytes(changed)
-    with pytest.raises(CorruptArtifact, match="not the ones that were evaluated"):
+    with pytest.raises(CorruptArtifact, match="not the one that was evaluated"):
         fetch(params, "sort-digits/1", project / "got")
     assert not Path("got").exists()
 

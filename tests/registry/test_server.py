@@ -96,7 +96,7 @@ def test_two_nights_and_a_rollback_over_http_leave_the_right_aliases_and_a_loada
     register(params)
     promote(params)
     resolve_champion(params)
-    assert json.loads(Path("champion.json").read_text())["weights_sha256"] == first
+    assert json.loads(Path("champion.json").read_text())["model_sha256"] == first
     finish_night(project, 2, champion=first)
     assert "version 2" in register(params)
     assert "already registered" in register(params)
@@ -161,7 +161,7 @@ def test_a_server_that_dies_during_registration_is_completed_by_the_next_registe
     server.start()
     assert "registered: dies version 1" in register(params)
     connection = registry_client.connect(params)
-    assert [v.number for v in registry_versions.by_weights(connection, weights)] == ["1"]
+    assert [v.number for v in registry_versions.by_model(connection, weights)] == ["1"]
     experiment = connection.client.get_experiment_by_name("dies nights").experiment_id
     assert len(connection.client.search_logged_models([experiment])) == 1
     assert len(connection.client.search_runs([experiment], "tags.`relex.kind` = 'night'")) == 1

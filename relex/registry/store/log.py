@@ -49,6 +49,7 @@ class Move:
     decision_sha256: str | None
     run: str | None
     owner: dict[str, Any]
+    model_sha256: str | None = None  # entries of earlier releases have none
 
 
 @dataclass(frozen=True)

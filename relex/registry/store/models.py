@@ -11,16 +11,16 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import model_sha256
 from relex.core import workspace
 from relex.core.atomic import write_json, write_text
 from relex.core.digest import file_sha256
-from relex.core.errors import InputError
+from relex.core.errors import CorruptArtifact, InputError
 from relex.params.load import Params
 from relex.registry.store import reference
 from relex.registry.store.connection import Connection
 from relex.registry.store.facts import flat as lineage_flat
-from relex.registry.store.versions import WEIGHTS_TAG, Version
+from relex.registry.store.versions import MODEL_TAG, Version
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -35,29 +35,29 @@ _PARAM_LIMIT = 500
 
 
 def check_unchanged(folder: Path, expected: str) -> None:
-    """InputError unless the weights in `folder` are the ones that were evaluated and decided on."""
+    """InputError unless `folder` holds the model that was evaluated and decided on: weights and all beside them."""
     if not folder.is_dir():
         raise InputError("the winner's folder is gone", where=folder, todo="dvc checkout, then relex register")
-    found = weights_sha256(folder)
+    found = model_sha256(folder)
     if found != expected:
         raise InputError(
             "the model changed after it was evaluated",
             where=folder,
-            expected=f"weights {expected[:12]}",
-            found=f"weights {found[:12]}",
+            expected=f"model {expected[:12]}",
+            found=f"model {found[:12]} (weights, configuration and tokenizer together)",
             todo="`dvc checkout` brings the evaluated files back; `dvc repro` evaluates the new ones",
         )
 
 
 def upload(connection: Connection, params: Params, run: str, folder: Path, lineage: dict[str, Any], card: str) -> str:
-    """The id of the logged model that carries `folder`; the same weights are uploaded once per mode."""
+    """The id of the logged model that carries `folder`; the same model is uploaded once per mode."""
     experiment = connection.experiment_id(connection.experiment)
     mode = params.registry.mode
-    model = _find(connection, experiment, lineage["weights_sha256"], mode)
+    model = _find(connection, experiment, lineage["model_sha256"], mode)
     if model is None:
         if mode == "reference":
             reference.check(lineage)
-        tags = {WEIGHTS_TAG: lineage["weights_sha256"], **mode_tags(mode, lineage)}
+        tags = {MODEL_TAG: lineage["model_sha256"], **mode_tags(mode, lineage)}
         tags["mlflow.note.content"] = lineage["decision"]["sentence"]
         flat = lineage_flat(lineage)
         shown = {name: flat[name][:_PARAM_LIMIT] for name in _PARAMS if name in flat}
@@ -72,15 +72,21 @@ def upload(connection: Connection, params: Params, run: str, folder: Path, linea
         else:
             reference.save(staged, model)
         write_text(staged / CARD, card)
-        write_json(staged / LINEAGE, {**lineage, "files": _files(staged / CHECKPOINT if mode == "copy" else folder)})
+        packaging = {
+            path.relative_to(staged).as_posix(): file_sha256(path)
+            for path in sorted(staged.rglob("*"))
+            if path.is_file() and path.relative_to(staged).parts[0] not in (CHECKPOINT, CARD)
+        }
+        files = _files(staged / CHECKPOINT if mode == "copy" else folder)
+        write_json(staged / LINEAGE, {**lineage, "files": files, "packaging": packaging})
         connection.client.log_model_artifacts(model.model_id, str(staged))
     connection.client.finalize_logged_model(model.model_id, "READY")
     return model.model_id
 
 
-def link(connection: Connection, weights: str, mode: str, number: str) -> None:
+def link(connection: Connection, model_sha256: str, mode: str, number: str) -> None:
     """Name the version on its logged model's page. A server does so itself, a database does not."""
-    model = _find(connection, connection.experiment_id(connection.experiment), weights, mode)
+    model = _find(connection, connection.experiment_id(connection.experiment), model_sha256, mode)
     if model is None:
         return
     others = [item for item in json.loads(model.tags.get(_VERSIONS_TAG, "[]")) if item["name"] != connection.model]
@@ -97,7 +103,7 @@ def mode_tags(mode: str, lineage: dict[str, Any]) -> dict[str, str]:
 def download(connection: Connection, version: Version, out: Path) -> None:
     """Put a version's checkpoint into the empty folder `out`, with its card and lineage.
 
-    InputError when files are gone. The caller checks the weights.
+    InputError when files are gone. The caller checks the model.
     """
     import mlflow
 
@@ -123,6 +129,24 @@ def read_lineage(connection: Connection, version: Version) -> dict[str, Any]:
         return json.loads(_read(connection, version, LINEAGE))
     except ValueError:
         raise _files_gone(version, LINEAGE) from None
+
+
+def check_packaging(connection: Connection, version: Version) -> None:
+    """CorruptArtifact unless all that MLflow's own clients read beside the checkpoint is what was uploaded.
+
+    That is the MLmodel file and, for them, a tokenizer of its own: what they say hangs on those.
+    """
+    import mlflow
+
+    recorded: dict[str, str] = read_lineage(connection, version).get("packaging", {})
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, expected in recorded.items():
+            with _gone_means_gone(version, name):
+                uri = f"{_source(connection, version)}/{name}"
+                got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            found = file_sha256(got)
+            if found != expected:
+                raise CorruptArtifact("a file changed", where=f"{version}: {name}", expected=expected, found=found)
 
 
 def check_present(connection: Connection, version: Version) -> None:
@@ -188,9 +212,9 @@ def _files_gone(version: Version, file: str = "") -> InputError:
     )
 
 
-def _find(connection: Connection, experiment: str, weights: str, mode: str) -> LoggedModel | None:
-    """A logged model of these weights: a complete one if there is, else one that a killed upload left open."""
-    query = f"tags.{WEIGHTS_TAG} = '{weights}' AND tags.{MODE_TAG} = '{mode}'"
+def _find(connection: Connection, experiment: str, model_sha256: str, mode: str) -> LoggedModel | None:
+    """A logged model of this content: a complete one if there is, else one that a killed upload left open."""
+    query = f"tags.{MODEL_TAG} = '{model_sha256}' AND tags.{MODE_TAG} = '{mode}'"
     found = connection.client.search_logged_models([experiment], query)
     return min(found, key=lambda model: (str(model.status) != "READY", model.creation_timestamp), default=None)
 

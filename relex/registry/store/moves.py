@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from relex.core.errors import Busy, RelexError
 from relex.registry.store import log
 from relex.registry.store.connection import Connection
-from relex.registry.store.versions import ALIASES, CHAMPION, PREVIOUS, aliases, by_alias, weights_of
+from relex.registry.store.versions import ALIASES, CHAMPION, PREVIOUS, aliases, by_alias, hashes
 
 STATUS_TAG, NO_ALIAS = "status", "registered"
 LEASE = 120.0  # seconds after which a move begun on another machine counts as killed
@@ -120,7 +120,7 @@ def _record_outside(connection: Connection, number: int, expected: State, state:
         "outside",
         expected,
         state,
-        weights_sha256=weights_of(by_alias(connection, CHAMPION)),
+        **hashes(by_alias(connection, CHAMPION)),
         why="moved by other means than relex",
         by="unknown",
     )

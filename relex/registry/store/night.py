@@ -20,14 +20,14 @@ class Winner:
     kind: str
     step: int | None
     folder: Path
-    weights_sha256: str
+    model_sha256: str
 
 
 @dataclass(frozen=True)
 class Decision:
     """metrics/decision.json, with the champion that its evaluation competed with.
 
-    winner: None when nothing is promoted. competed_with: weights hash of the champion, None when there was none.
+    winner: None when nothing is promoted. competed_with: the champion's model_sha256, None when there was none.
     """
 
     outcome: str
@@ -36,19 +36,19 @@ class Decision:
     competed_with: str | None
     sha256: str
 
-    def passes(self, weights_sha256: str | None) -> bool:
-        """True when this decision promotes exactly these weights."""
-        return self.winner is not None and weights_sha256 == self.winner.weights_sha256
+    def passes(self, model_sha256: str | None) -> bool:
+        """True when this decision promotes exactly this model."""
+        return self.winner is not None and model_sha256 == self.winner.model_sha256
 
 
 def read() -> Decision:
-    """The decision that stands in metrics/; InputError when it is missing or says nothing usable."""
+    """The decision as metrics/ says it, unproven (evidence.proven); InputError when it says nothing usable."""
     raw = read_json(workspace.DECISION)
     evaluation = read_json(workspace.EVALUATION_METRICS)
     try:
         promote, outcome = raw["promote"], raw["outcome"]
         models: dict[str, dict[str, Any]] = evaluation["models"]
-        champions = [model["weights_sha256"] for model in models.values() if model["kind"] == "champion"]
+        champions = [model["model_sha256"] for model in models.values() if model["kind"] == "champion"]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             "not a decision with its evaluation", where=workspace.DECISION, found=f"missing {error}", todo="dvc repro"
@@ -63,14 +63,14 @@ def read() -> Decision:
 
 
 def _winner(raw: dict[str, Any]) -> Winner:
-    name, folder, weights = (raw.get(f"winner{part}") for part in ("", "_folder", "_weights_sha256"))
-    if not (isinstance(name, str) and isinstance(folder, str) and isinstance(weights, str)):
+    name, folder, model = (raw.get(f"winner{part}") for part in ("", "_folder", "_model_sha256"))
+    if not (isinstance(name, str) and isinstance(folder, str) and isinstance(model, str)):
         raise InputError(
             "the decision promotes a winner that it does not name",
             where=workspace.DECISION,
-            expected="winner, winner_folder and winner_weights_sha256",
+            expected="winner, winner_folder and winner_model_sha256",
         )
-    return Winner(name, str(raw.get("winner_kind")), raw.get("winner_step"), inside_project(folder), weights)
+    return Winner(name, str(raw.get("winner_kind")), raw.get("winner_step"), inside_project(folder), model)
 
 
 def inside_project(folder: str) -> Path:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import model_sha256
 from relex.core.errors import InputError
 from relex.core.workspace import STATE
 from relex.registry.store import dvc_objects
@@ -25,8 +25,8 @@ _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 def check(lineage: dict[str, Any]) -> None:
-    """InputError unless DVC gives back exactly the weights that were decided on."""
-    artifact, expected = lineage["artifact"], lineage["weights_sha256"]
+    """InputError unless DVC gives back exactly the model that was decided on."""
+    artifact, expected = lineage["artifact"], lineage["model_sha256"]
     if "md5" not in artifact:
         raise InputError(
             "registering by reference needs the model in DVC",
@@ -35,13 +35,13 @@ def check(lineage: dict[str, Any]) -> None:
             todo="`dvc repro`, or registry.mode: copy",
         )
     with _from_dvc(artifact["path"], artifact["md5"]) as folder:
-        found = weights_sha256(folder)
+        found = model_sha256(folder)
     if found != expected:
         raise InputError(
-            "DVC holds other weights than were evaluated",
+            "DVC holds another model than was evaluated",
             where=artifact["path"],
-            expected=f"weights {expected[:12]}",
-            found=f"weights {found[:12]}",
+            expected=f"model {expected[:12]}",
+            found=f"model {found[:12]}",
             todo="`dvc repro`, or `dvc commit`",
         )
 

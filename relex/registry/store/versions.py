@@ -1,4 +1,4 @@
-"""Finding versions of the registered model: by number, by alias, by the hash of their weights."""
+"""Finding versions of the registered model: by number, by alias, by the hash of their model."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relex.core.atomic import write_json
-from relex.core.errors import InputError
+from relex.core.errors import CorruptArtifact, InputError
 from relex.core.workspace import STATE
 from relex.registry.store.connection import Connection
-from relex.registry.store.facts import TAG
+from relex.registry.store.facts import TAG, tags
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
-WEIGHTS_TAG = "weights_sha256"
+MODEL_TAG, WEIGHTS_TAG = "model_sha256", "weights_sha256"
+FORCED_TAG = "promoted_by_force"
 
 _NAME = re.compile(r"[A-Za-z0-9][\w .-]*")
 _MODEL = re.compile(r"(?:models:/)?(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>[^@/]+))")
@@ -35,15 +36,23 @@ class Version:
     tags: Mapping[str, str]
 
     @property
+    def model_sha256(self) -> str:
+        """What was evaluated (checkpoints.digest.model_sha256); InputError for one registered by other means."""
+        return self._hash(MODEL_TAG)
+
+    @property
     def weights_sha256(self) -> str:
-        """The hash of the weights that were evaluated; InputError for a version registered by other means."""
-        if WEIGHTS_TAG not in self.tags:
+        """The hash of its weights alone; InputError for a version registered by other means."""
+        return self._hash(WEIGHTS_TAG)
+
+    def _hash(self, tag: str) -> str:
+        if tag not in self.tags:
             raise InputError(
-                "registered by other means: nothing says which weights it should hold",
+                "registered by other means: nothing says which model it should hold",
                 where=self,
-                expected="a version made by `relex register`",
+                expected=f"a version made by `relex register`, with the tag {tag}",
             )
-        return self.tags[WEIGHTS_TAG]
+        return self.tags[tag]
 
     @property
     def lineage(self) -> dict[str, str]:
@@ -131,14 +140,32 @@ def versions(connection: Connection, name: str | None = None) -> list[Version]:
     return _search(connection, f"name = '{name or connection.model}'")
 
 
-def by_weights(connection: Connection, weights_sha256: str) -> list[Version]:
-    """The versions that hold these weights, the oldest first: one, unless two nights registered them together."""
-    return _search(connection, f"name = '{connection.model}' AND tags.{WEIGHTS_TAG} = '{weights_sha256}'")
+def by_model(connection: Connection, model_sha256: str) -> list[Version]:
+    """The versions that hold this model, the oldest first: one, unless two nights registered them together."""
+    return _search(connection, f"name = '{connection.model}' AND tags.{MODEL_TAG} = '{model_sha256}'")
 
 
-def weights_of(version: Version | None) -> str | None:
-    """The weights hash that a version was registered with, None for no version or one registered by other means."""
-    return version.tags.get(WEIGHTS_TAG) if version is not None else None
+def model_of(version: Version | None) -> str | None:
+    """The model_sha256 that a version was registered with, None for no version or one registered by other means."""
+    return version.tags.get(MODEL_TAG) if version is not None else None
+
+
+def hashes(version: Version | None) -> dict[str, str | None]:
+    """What a version says it holds, for an entry of the log: its model and its weights, None where nothing does."""
+    known = version.tags if version is not None else {}
+    return {tag: known.get(tag) for tag in (MODEL_TAG, WEIGHTS_TAG)}
+
+
+def check_tags(version: Version, lineage: dict[str, Any]) -> None:
+    """CorruptArtifact unless a version carries exactly the tags that its lineage.json gives."""
+    for key, expected in tags(lineage).items():
+        if version.tags.get(key) != expected:
+            raise CorruptArtifact(
+                "a tag changed",
+                where=f"{version}: {key}",
+                expected=expected,
+                found=version.tags.get(key, "no such tag"),
+            )
 
 
 def _version(entity: ModelVersion) -> Version:

@@ -76,7 +76,7 @@ def draw(scene: Scene, generator: np.random.Generator) -> tuple[dict[str, dict[s
     models |= {f"step_{1000 + i:06d}": {"kind": "candidate", "step": 1000 + i} for i in range(scene.candidates)}
     by_model = {}
     for name, facts in models.items():
-        facts |= {"weights_sha256": name, "folder": name}
+        facts |= {"model_sha256": name, "folder": name}
         is_candidate = facts["kind"] == "candidate"
         by_model[name] = {
             part: _suite(part, _moved(p, scene, generator) if is_candidate else p, scene, generator)

@@ -19,7 +19,7 @@ _DIGITS = 6
 class Verdict:
     """What one model met at the gate. It passed when there was a test, and every test and every guard passed.
 
-    same_as: opponents that are its very weights, and so were not met: nobody is better than itself.
+    same_as: opponents that are the same model, and so were not met: nobody is better than itself.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from relex.core.errors import InputError
 from relex.stages.evaluate.schema import CHOOSE, GATE, NON_FINITE
+
+_COLUMNS = ["model_sha256", "suite", "role", "problem", "score", "finish_reason"]
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,18 @@ class Scores:
         return self.by_model[model][suite].accuracy
 
 
-def load_scores(folder: Path, models: list[str]) -> Scores:
-    """Read <folder>/<model>.parquet; InputError when one is missing or they do not hold the same problems."""
-    scores = Scores({name: _load(folder / f"{name}.parquet") for name in models})
-    first = scores.by_model[models[0]]
+def load_scores(folder: Path, models: Mapping[str, str]) -> Scores:
+    """Read <folder>/<model>.parquet for every model, given as name -> model_sha256.
+
+    InputError when one is missing, holds another model's rows, or they do not hold the same problems.
+    """
+    scores = Scores({name: _load(folder / f"{name}.parquet", sha256) for name, sha256 in models.items()})
+    first_name, first = next(iter(scores.by_model.items()))
     for name, suites in scores.by_model.items():
         if {suite: part.problems for suite, part in suites.items()} != {s: part.problems for s, part in first.items()}:
             raise InputError(
                 "models were not evaluated on the same problems",
-                where=f"{folder}: {name} and {models[0]}",
+                where=f"{folder}: {name} and {first_name}",
                 todo="run `relex evaluate`",
             )
     for role in (CHOOSE, GATE):
@@ -71,12 +77,23 @@ def load_scores(folder: Path, models: list[str]) -> Scores:
     return scores
 
 
-def _load(path: Path) -> dict[str, SuiteScores]:
+def _load(path: Path, model: str) -> dict[str, SuiteScores]:
     try:
-        table = pq.read_table(path, columns=["suite", "role", "problem", "score", "finish_reason"])
+        table = pq.read_table(path, columns=_COLUMNS)
     except FileNotFoundError:
         raise InputError("the rows are missing", where=path, todo="run `relex evaluate`") from None
+    except (KeyError, ValueError, OSError) as error:  # Arrow's errors are kinds of these
+        raise InputError("not rows of an evaluation", where=path, found=error, todo="run `relex evaluate`") from None
     frame = table.to_pandas()
+    others = set(frame["model_sha256"]) - {model}
+    if others:
+        raise InputError(
+            "the rows are another model's",
+            where=path,
+            expected=f"model {model[:12]}",
+            found=f"model {min(others)[:12]}",
+            todo="dvc checkout, or run `relex evaluate`",
+        )
     frame["truncated"] = frame["finish_reason"] == "length"
     frame["non_finite"] = frame["finish_reason"] == NON_FINITE
     suites = {}

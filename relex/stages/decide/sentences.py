@@ -11,7 +11,7 @@ def sentence(decision: dict[str, Any]) -> str:
     """What is done, and the numbers that carry it. decision: as decision_of makes it, with `trust`."""
     last = decision["verdicts"][-1]
     if decision["same_as_champion"]:
-        return f"Keep the champion: the night's best model, {_call(last['name'])}, is the very same weights."
+        return f"Keep the champion: the night's best model, {_call(last['name'])}, is the very same model."
     if not decision["promote"]:
         kept = "Keep the champion" if decision["winner"] else "Promote nothing"
         reasons = "; ".join(f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in decision["verdicts"])
@@ -47,7 +47,7 @@ def _beyond(decision: dict[str, Any]) -> str:
 
 def _why_not(verdict: dict[str, Any]) -> str:
     others = [_call(name) for name in verdict.get("same_as", []) if name != verdict["name"]]
-    reasons = [f"is the very weights of {' and of '.join(others)}"] if others else []
+    reasons = [f"is the same model as {' and '.join(others)}"] if others else []
     reasons += [_failed_test(test) for test in verdict["tests"] if not test["passed"]]
     reasons += [_failed_guard(guard) for guard in verdict["guards"] if not guard["passed"]]
     return " and ".join(reasons)

@@ -25,24 +25,35 @@ _OBSERVED, _BASE, _CHAMPION = "observed", "base", "champion"
 
 def run(decide: Decide, seed: int) -> None:
     """Decide, and write metrics/decision.json. seed: the evaluation's."""
+    decision = replay(decide, seed)
+    write_json(workspace.DECISION, decision)
+    print(decision["sentence"])
+
+
+def replay(settings: Decide, seed: int) -> dict[str, Any]:
+    """The decision that the evaluation's rows give, as metrics/decision.json holds it.
+
+    Reads metrics/evaluate.json, metrics/diagnose.json and evaluation/rows. InputError when they do not belong together.
+    """
     evaluation = read_json(workspace.EVALUATION_METRICS)
     diagnosis = read_json(workspace.DIAGNOSIS) if workspace.DIAGNOSIS.is_file() else None
     try:
         models, halving = evaluation["models"], evaluation["halving"]
-        scores = load_scores(workspace.EVALUATION / "rows", list(models))
+        scores = load_scores(
+            workspace.EVALUATION / "rows", {name: facts["model_sha256"] for name, facts in models.items()}
+        )
         found = trust(diagnosis)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             "not an evaluation with its diagnosis", where=workspace.EVALUATION_METRICS, found=error, todo="dvc repro"
         ) from None
-    decision = decision_of(models, scores, decide, seed)
+    decision = decision_of(models, scores, settings, seed)
     decision["trust"] = found
     decision["candidates"] += dropped(halving)
     for candidate in decision["candidates"]:
         candidate["beyond"] = marks(candidate["step"], found)
     decision["sentence"] = sentence(decision)
-    write_json(workspace.DECISION, decision)
-    print(decision["sentence"])
+    return decision
 
 
 def dropped(halving: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -66,7 +77,7 @@ def dropped(halving: dict[str, Any] | None) -> list[dict[str, Any]]:
 def decision_of(models: dict[str, dict[str, Any]], scores: Scores, settings: Decide, seed: int) -> dict[str, Any]:
     """The decision as JSON, without its sentence.
 
-    models: name -> kind, step, weights_sha256, folder (metrics/evaluate.json). scores: right samples per model, suite
+    models: name -> kind, step, model_sha256, folder (metrics/evaluate.json). scores: right samples per model, suite
     and problem. settings: the section `decide` of params.yaml. seed: of the bootstrap.
     """
     champion = _CHAMPION if _CHAMPION in models else None
@@ -79,22 +90,22 @@ def decision_of(models: dict[str, dict[str, Any]], scores: Scores, settings: Dec
     opponents = [_OBSERVED, champion or _BASE]
     level = corrected_level(settings.alpha, settings.finalists)
     gate = Gate(scores, settings, level, seed)
-    weights = {name: facts["weights_sha256"] for name, facts in models.items()}
+    identity = {name: facts["model_sha256"] for name, facts in models.items()}
     verdicts: list[Verdict] = []
     # Where RLVR moved nothing, or back to where it began, there is nothing to promote under another name.
-    unchanged = {weights[name]: name for name in (_BASE, _CHAMPION) if name in models}
+    unchanged = {identity[name]: name for name in (_BASE, _CHAMPION) if name in models}
     for name in [*finalists, _OBSERVED]:
         others = [other for other in dict.fromkeys([*opponents, _BASE]) if other != name]
-        same_as = [other for other in others if weights[other] == weights[name]]
+        same_as = [other for other in others if identity[other] == identity[name]]
         # The base is held against every night's winner: losses that each champion allowed itself would add up.
         guarded = [other for other in others if other not in same_as]
         met = [other for other in guarded if other in opponents]
         verdicts.append(gate.meet(name, met, guarded, same_as))
-        if verdicts[-1].passed and unchanged.get(weights[name]) != _BASE:
+        if verdicts[-1].passed and unchanged.get(identity[name]) != _BASE:
             break
     last = verdicts[-1]
     outcome, winner = "keep-champion", champion
-    if last.passed and weights[last.name] not in unchanged:
+    if last.passed and identity[last.name] not in unchanged:
         outcome = "promote-observed" if last.name == _OBSERVED else "promote-candidate"
         winner = last.name
     facts = models[winner] if winner else {}
@@ -106,9 +117,9 @@ def decision_of(models: dict[str, dict[str, Any]], scores: Scores, settings: Dec
         "winner_kind": facts.get("kind"),
         "winner_step": facts.get("step"),
         "winner_folder": facts.get("folder"),
-        "winner_weights_sha256": facts.get("weights_sha256"),
+        "winner_model_sha256": facts.get("model_sha256"),
         "same_as_champion": bool(
-            champion and weights[last.name] == weights[champion] and (last.passed or not last.tests)
+            champion and identity[last.name] == identity[champion] and (last.passed or not last.tests)
         ),
         "chosen": {"finalists": finalists, "scores": {name: round(scores.choose(name), _DIGITS) for name in ranked}},
         "candidates": [

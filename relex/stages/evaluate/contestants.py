@@ -7,22 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import combined, speech_sha256, weights_sha256
 from relex.core import workspace
 from relex.core.atomic import read_json
-from relex.core.digest import file_sha256, json_sha256
 from relex.core.errors import CorruptArtifact, InputError
-
-# Files beside the weights that change what a model says.
-_IDENTITY: tuple[str, ...] = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-)
-_IDENTITY += ("added_tokens.json", "*.jinja", "chat_template*")
 
 
 @dataclass(frozen=True)
@@ -30,7 +18,8 @@ class Contestant:
     """One model of the night.
 
     kind: base, observed, champion or candidate. step: optimiser steps (observed or predicted), None for a champion.
-    identity_sha256: hash of configuration and tokenizer. version: the champion's in the registry, else None.
+    speech_sha256: hash of what changes, beside the weights, what it says. version: the champion's in the registry, else
+    None.
     """
 
     name: str
@@ -38,14 +27,20 @@ class Contestant:
     step: int | None
     folder: Path
     weights_sha256: str
-    identity_sha256: str
+    speech_sha256: str
     version: str | None = None
+
+    @property
+    def model_sha256(self) -> str:
+        """What it is, whatever its name: checkpoints.digest.model_sha256."""
+        return combined(self.weights_sha256, self.speech_sha256)
 
     def facts(self) -> dict[str, Any]:
         """For metrics/evaluate.json."""
         facts = {
             "kind": self.kind,
             "step": self.step,
+            "model_sha256": self.model_sha256,
             "weights_sha256": self.weights_sha256,
             "folder": str(self.folder),
         }
@@ -59,18 +54,18 @@ def load_contestants() -> list[Contestant]:
         _contestant("observed", "observed", _observed_step(), workspace.OBSERVED),
     ]
     champion = read_json(workspace.CHAMPION)
-    if not isinstance(champion, dict) or not {"version", "weights_sha256"} <= champion.keys():
+    if not isinstance(champion, dict) or not {"version", "model_sha256"} <= champion.keys():
         raise InputError(
-            "not a champion's description", where=workspace.CHAMPION, expected="name, version, weights_sha256"
+            "not a champion's description", where=workspace.CHAMPION, expected="name, version, model_sha256"
         )
     if champion["version"] is not None:
         found = _contestant("champion", "champion", None, workspace.CHAMPION_WEIGHTS, str(champion["version"]))
-        if found.weights_sha256 != champion["weights_sha256"]:
+        if found.model_sha256 != champion["model_sha256"]:
             raise CorruptArtifact(
-                "the champion's weights are not the registered ones",
+                "the champion is not the registered model: its weights, configuration or tokenizer changed",
                 where=workspace.CHAMPION_WEIGHTS,
-                expected=champion["weights_sha256"],
-                found=found.weights_sha256,
+                expected=champion["model_sha256"],
+                found=found.model_sha256,
                 todo="fetch them again: relex champion",
             )
         contestants.append(found)
@@ -106,10 +101,4 @@ def _contestant(name: str, kind: str, step: int | None, folder: Path, version: s
         raise InputError(
             "the checkpoint has no tokenizer", where=folder, expected="tokenizer.json or the like beside the weights"
         )
-    return Contestant(name, kind, step, folder, weights_sha256(folder), identity_sha256(folder), version)
-
-
-def identity_sha256(folder: Path) -> str:
-    """Hash of the files beside the weights that change what a model says: configuration, tokenizer, templates."""
-    paths = {path for pattern in _IDENTITY for path in folder.glob(pattern) if path.is_file()}
-    return json_sha256({path.name: file_sha256(path) for path in paths})
+    return Contestant(name, kind, step, folder, weights_sha256(folder), speech_sha256(folder), version)

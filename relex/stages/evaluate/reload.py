@@ -38,7 +38,7 @@ def architecture(contestant: Contestant) -> str:
     """What two checkpoints must share for one engine to serve both: configuration, tokenizer, tensor layout."""
     with CheckpointReader(contestant.folder) as reader:
         layout = [(name, reader.specs[name].dtype, list(reader.specs[name].shape)) for name in reader.names]
-    return json_sha256([contestant.identity_sha256, layout])
+    return json_sha256([contestant.speech_sha256, layout])
 
 
 def servable(contestant: Contestant, on_cpu: bool) -> Path:
@@ -49,7 +49,7 @@ def servable(contestant: Contestant, on_cpu: bool) -> Path:
         heads = implied_heads(reader, [_HEAD])
         if not heads:
             return contestant.folder
-        twin = TWINS / contestant.weights_sha256[:16] / contestant.identity_sha256[:16]
+        twin = TWINS / contestant.model_sha256[:16]
         if not twin.is_dir():
             with new_folder(twin) as folder:
                 _write_twin(contestant.folder, reader, heads[_HEAD], folder)
@@ -139,7 +139,7 @@ def proven(
         path,
         {
             "exact": exact,
-            "compared": {"first": first.weights_sha256, "last": last.weights_sha256, "completions": len(prompts)},
+            "compared": {"first": first.model_sha256, "last": last.model_sha256, "completions": len(prompts)},
             "differ_between_the_two": differing,
             "differ_from_the_fresh_engine": sum(a != b for a, b in zip(after, expected, strict=True)),
             "engine": engine,

@@ -58,15 +58,14 @@ def plan(
 ) -> list[Batch]:
     """The batches of one model on one suite. engine: name and version, settings, hash of the scorers' code."""
     facts = {
-        "weights": contestant.weights_sha256,
-        "identity": contestant.identity_sha256,
+        "model": contestant.model_sha256,
         "engine": engine,
     }
     batches = []
     for start in range(0, len(suite.problems), problems_per_batch):
         part = suite.problems[start : start + problems_per_batch]
         key = json_sha256(facts | {"suite": suite.facts(part)})
-        batches.append(Batch(suite, part, cache / contestant.weights_sha256[:16] / f"{key}.parquet"))
+        batches.append(Batch(suite, part, cache / contestant.model_sha256[:16] / f"{key}.parquet"))
     return batches
 
 
@@ -117,7 +116,7 @@ def output_table(contestant: Contestant, suite: Suite, table: pa.Table) -> pa.Ta
     for place, (name, value) in enumerate(
         [
             ("model", contestant.name),
-            ("weights_sha256", contestant.weights_sha256),
+            ("model_sha256", contestant.model_sha256),
             ("suite", suite.name),
             ("role", suite.role),
         ]

@@ -25,6 +25,6 @@ CACHED = pa.schema(
 
 # The stage output: no seconds, for they are all that differs between identical runs.
 OUTPUT = pa.schema(
-    [("model", pa.string()), ("weights_sha256", pa.string()), ("suite", pa.string()), ("role", pa.string())]
+    [("model", pa.string()), ("model_sha256", pa.string()), ("suite", pa.string()), ("role", pa.string())]
     + [field for field in CACHED if field.name != "seconds"]
 )

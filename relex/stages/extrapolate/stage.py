@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from relex.checkpoints.writer import CheckpointWriter, copy_side_files
+from relex.checkpoints.side_files import copy_side_files
+from relex.checkpoints.writer import CheckpointWriter
 from relex.core import atomic, workspace
 from relex.core.timing import timed
 from relex.forecast.directed import Directed

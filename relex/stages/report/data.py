@@ -21,6 +21,7 @@ class Model(Facts):
 
     kind: Literal["base", "observed", "champion", "candidate"]
     step: int | None
+    model_sha256: str
     weights_sha256: str
     version: str | None = None
 
@@ -152,7 +153,7 @@ class Decision(Facts):
     promote: bool
     sentence: str
     winner: str | None
-    winner_weights_sha256: str | None
+    winner_model_sha256: str | None
     verdicts: list[Verdict]
     candidates: list[Candidate]
     tried: int

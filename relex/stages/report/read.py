@@ -93,8 +93,8 @@ def _check_same_night(night: Night) -> None:
     models, decision = night.evaluation.models, night.decision
     named = [verdict.name for verdict in decision.verdicts] + ([decision.winner] if decision.winner else [])
     unknown = [name for name in named if name not in models]
-    if decision.winner in models and models[decision.winner].weights_sha256 != decision.winner_weights_sha256:
-        unknown.append(f"{decision.winner} with weights {decision.winner_weights_sha256}")
+    if decision.winner in models and models[decision.winner].model_sha256 != decision.winner_model_sha256:
+        unknown.append(f"{decision.winner} as model {decision.winner_model_sha256}")
     if unknown:
         raise InputError(
             "the decision speaks of models that this evaluation does not hold",

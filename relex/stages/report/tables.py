@@ -233,7 +233,12 @@ def identity(night: Night) -> list[tuple[str, str]]:
         limits = f"at most {suite.max_tokens} tokens, seed {suite.seed}; {words.short_hash(suite.sha256)}"
         rows.append((f"suite {name}", f"{suite.problems} problems, {drawn}, {limits}"))
     for name, model in evaluation.models.items():
-        rows.append((words.model(name, model, night.window), f"weights {words.short_hash(model.weights_sha256)}"))
+        rows.append(
+            (
+                words.model(name, model, night.window),
+                f"model {words.short_hash(model.model_sha256)}, weights {words.short_hash(model.weights_sha256)}",
+            )
+        )
     return rows
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from relex.checkpoints.digest import weights_sha256
+from relex.checkpoints.digest import model_sha256
 from relex.core import atomic
 from relex.core.asking import Asking
 from relex.core.code import code_sha256
@@ -60,7 +60,7 @@ def identity(section: Train, asking: Asking) -> dict[str, Any]:
         train["budget"] = {"steps": section.budget.steps}
     train["chat"], train["system"] = asking.chat, asking.system
     return {
-        "base_weights_sha256": weights_sha256(BASE),
+        "base_sha256": model_sha256(BASE),
         "problems_sha256": folder_sha256(PROBLEMS),
         "train": train,
         "train_sha256": json_sha256(train),

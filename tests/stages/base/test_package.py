@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from relex.checkpoints.writer import copy_side_files
+from relex.checkpoints.side_files import copy_side_files
 from relex.core.asking import Asking
 from relex.core.errors import InputError
 from relex.core.workspace import BASE, BASE_METRICS

@@ -42,10 +42,10 @@ def outcome(
     for name in models:
         kind = name if name in ("base", "observed", "champion") else "candidate"
         step = int(name.removeprefix("step_")) if kind == "candidate" else 0
-        facts[name] = {"kind": kind, "step": step, "weights_sha256": f"sha-{name}", "folder": f"folder/{name}"}
+        facts[name] = {"kind": kind, "step": step, "model_sha256": f"sha-{name}", "folder": f"folder/{name}"}
     if same:
         models[same[1]] = models[same[0]]
-        facts[same[1]]["weights_sha256"] = facts[same[0]]["weights_sha256"]
+        facts[same[1]]["model_sha256"] = facts[same[0]]["model_sha256"]
     decision = decision_of(facts, Scores(models), settings, seed=0)
     found = trust(None)
     return decision | {"trust": found, "sentence": sentence(decision | {"trust": found})}
@@ -63,7 +63,7 @@ def test_a_better_candidate_is_promoted() -> None:
     assert decision["outcome"] == "promote-candidate"
     assert decision["promote"] is True
     assert (decision["winner"], decision["winner_kind"], decision["winner_step"]) == ("step_000300", "candidate", 300)
-    assert (decision["winner_folder"], decision["winner_weights_sha256"]) == ("folder/step_000300", "sha-step_000300")
+    assert (decision["winner_folder"], decision["winner_model_sha256"]) == ("folder/step_000300", "sha-step_000300")
     assert [test["against"] for test in decision["tests"]] == ["observed", "base"]
     assert decision["tests"][0]["gain"] == pytest.approx(0.3, abs=0.04)
     assert decision["sentence"].startswith("Promote the forecast for step 300: ")
@@ -134,7 +134,7 @@ def test_the_champion_stays_when_nothing_is_proven_better() -> None:
 def test_nothing_is_promoted_over_the_base_without_proof() -> None:
     decision = outcome({"base": model(0, all=0.4), "observed": model(1, all=0.4), "step_000100": model(2, all=0.4)})
     assert (decision["outcome"], decision["winner"], decision["promote"]) == ("keep-champion", None, False)
-    assert decision["winner_weights_sha256"] is None
+    assert decision["winner_model_sha256"] is None
     assert decision["sentence"].startswith("Promote nothing: ")
 
 
@@ -152,7 +152,7 @@ def test_a_winner_that_is_the_champion_changes_nothing_and_says_so(name: str) ->
     )
     assert (decision["outcome"], decision["winner"], decision["promote"]) == ("keep-champion", "champion", False)
     assert decision["same_as_champion"] is True
-    assert "the very same weights" in decision["sentence"]
+    assert "the very same model" in decision["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_training_that_moved_nothing_promotes_nothing() -> None:
     one = model(0, all=0.5)
     models = {"base": one, "observed": one, "step_000100": one}
     facts = {
-        name: {"kind": kind, "step": step, "weights_sha256": "one", "folder": name}
+        name: {"kind": kind, "step": step, "model_sha256": "one", "folder": name}
         for name, kind, step in [("base", "base", 0), ("observed", "observed", 5), ("step_000100", "candidate", 100)]
     }
     decision = decision_of(facts, Scores(models), SETTINGS, seed=0)
@@ -220,7 +220,7 @@ def test_a_training_that_moved_nothing_promotes_nothing() -> None:
     assert not any(verdict["passed"] for verdict in decision["verdicts"])
     said = sentence(decision | {"trust": trust(None)})
     assert said.startswith("Promote nothing")
-    assert "is the very weights of the last trained checkpoint and of the base model" in said
+    assert "is the same model as the last trained checkpoint and the base model" in said
 
 
 @pytest.mark.parametrize("champion", [False, True])
@@ -231,7 +231,7 @@ def test_weights_that_equal_the_bases_are_never_promoted(champion: bool) -> None
         models["champion"] = model(3, all=0.4)
     decision = outcome(models, same=("base", "step_000100"))
     assert decision["promote"] is False
-    assert "is the very weights of the base model" in decision["sentence"]
+    assert "is the same model as the base model" in decision["sentence"]
 
 
 def test_a_promotion_cannot_be_put_into_words_without_its_numbers() -> None:

@@ -80,7 +80,7 @@ def night(**changes: Any) -> dict[str, Any]:
 
 def rows(model: str) -> list[dict[str, Any]]:
     table = pq.read_table(workspace.EVALUATION / "rows" / f"{model}.parquet")
-    return table.drop_columns(["model", "weights_sha256"]).to_pylist()
+    return table.drop_columns(["model", "model_sha256"]).to_pylist()
 
 
 def test_a_truly_better_model_is_promoted(contest: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_same_model_under_two_names_gets_the_same_rows_and_no_difference(con
     test = paired_test(right["step_000100"]["gate"].right, right["champion"]["gate"].right, 4, 0.025, 2000, seed=0)
     assert (test.gain, test.low, test.high, test.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert result["decision"]["promote"] is False
-    assert "very same weights" in result["decision"]["sentence"]
+    assert "very same model" in result["decision"]["sentence"]
 
 
 def test_greedy_rows_of_one_model_are_the_same_in_two_engines(contest: Path) -> None:
@@ -145,7 +145,7 @@ def test_fresh_engines_side_by_side_give_the_very_same_files_as_one_that_reloads
 @pytest.mark.slow
 def test_one_models_prompts_in_two_engines_get_the_rows_that_one_engine_gives(contest: Path) -> None:
     before = folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()
-    mine = workspace.ROWS_CACHE / read_json(workspace.EVALUATION_METRICS)["models"]["observed"]["weights_sha256"][:16]
+    mine = workspace.ROWS_CACHE / read_json(workspace.EVALUATION_METRICS)["models"]["observed"]["model_sha256"][:16]
     for engines in (2, 1):
         shutil.rmtree(mine)
         timings = night(evaluate__engines=engines)["timings"]
@@ -247,7 +247,7 @@ def test_halving_drops_the_worst_on_few_problems_and_reports_what_it_saved(conte
 
 def test_a_champion_whose_weights_are_not_the_registered_ones_is_refused(contest: Path) -> None:
     set_champion(contest / "observed")
-    write_json(workspace.CHAMPION, {"name": "m", "version": "3", "weights_sha256": "0" * 64})
+    write_json(workspace.CHAMPION, {"name": "m", "version": "3", "model_sha256": "0" * 64})
     with pytest.raises(CorruptArtifact, match="not the registered ones"):
         night()
 

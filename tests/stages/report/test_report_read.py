@@ -87,8 +87,8 @@ def test_rewards_come_in_the_order_of_their_steps(tmp_path):
 
 
 def test_a_decision_of_another_evaluation_is_refused(night):
-    change(night / "metrics/decision.json", winner_weights_sha256="0" * 64)
-    with pytest.raises(InputError, match="models that this evaluation does not hold.*step_000020 with weights 0000"):
+    change(night / "metrics/decision.json", winner_model_sha256="0" * 64)
+    with pytest.raises(InputError, match="models that this evaluation does not hold.*step_000020 as model 0000"):
         read_night()
 
 

@@ -52,7 +52,7 @@ def test_a_horizon_is_in_multiples_of_the_window(step, text):
 
 
 def test_a_candidate_of_a_variant_keeps_its_own_name():
-    found = Model(kind="candidate", step=300, weights_sha256="ab")
+    found = Model(kind="candidate", step=300, model_sha256="cd", weights_sha256="ab")
     assert words.model("step_000300", found, 45) == "forecast 300 (6.7\N{MULTIPLICATION SIGN})"
     assert words.model("step_000300-late", found, 45) == "forecast 300 step_000300-late (6.7\N{MULTIPLICATION SIGN})"
 

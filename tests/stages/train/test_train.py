@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from relex.checkpoints.digest import model_sha256
 from relex.core.digest import folder_sha256
 from relex.params.load import load
 from relex.policy.completions import read_completions
@@ -76,7 +77,7 @@ def test_adam_moves_no_weight_further_than_its_learning_rate_allows(folder, tmp_
 
 def test_the_manifest_says_what_made_the_trajectory(folder):
     identity = json.loads((folder / "trajectory/manifest.json").read_text())["identity"]
-    assert identity["base_weights_sha256"] == json.loads((folder / "metrics/base.json").read_text())["weights_sha256"]
+    assert identity["base_sha256"] == model_sha256(folder / "base")
     assert identity["train"]["window"]["last"] == 6
 
 

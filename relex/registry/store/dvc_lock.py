@@ -1,0 +1,73 @@
+"""dvc.lock: what DVC recorded of every output, and whether the files here are still that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from relex.core.errors import CorruptArtifact, InputError, InputErrors
+
+LOCK = Path("dvc.lock")
+
+
+def recorded() -> dict[str, str]:
+    """The hash that dvc.lock holds of every output of every stage, by its path; empty without a lock."""
+    if not LOCK.is_file():
+        return {}
+    try:
+        lock: Any = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")) or {}
+        stages: dict[str, Any] = lock.get("stages") or {}
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+    except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
+        raise InputError("not a lock that DVC writes", where=LOCK, found=error, todo="git checkout dvc.lock") from None
+
+
+def check(paths: Iterable[Path]) -> None:
+    """InputErrors naming every path that is not what dvc.lock recorded, or of which it recorded nothing.
+
+    Every byte is read again: DVC's own memory of hashes goes by size, time and inode, which a damaged file keeps.
+    """
+    known = recorded()
+    if not known:
+        raise InputError(
+            "nothing says which files the night made",
+            where=LOCK,
+            expected="DVC's lock",
+            todo="run the night: dvc repro",
+        )
+    faults: list[InputError] = []
+    for path in paths:
+        expected = known.get(path.as_posix())
+        found = md5(path) if path.exists() else "no such file"
+        if expected is None:
+            faults.append(InputError("DVC recorded nothing of it", where=path, expected="an output in dvc.lock"))
+        elif found != expected:
+            faults.append(
+                CorruptArtifact(
+                    "it is not what the night made",
+                    where=path,
+                    expected=f"md5 {expected} (dvc.lock)",
+                    found=found,
+                    todo="`dvc checkout` brings the night's files back, `dvc repro` makes them again",
+                )
+            )
+    if faults:
+        raise InputErrors(faults)
+
+
+def md5(path: Path) -> str:
+    """DVC's hash of a file, or of a folder (it ends in .dir), from its bytes."""
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_objects.fs.local import LocalFileSystem
+    from dvc_objects.fs.memory import MemoryFileSystem
+
+    logging.getLogger("dvc_data").setLevel(logging.CRITICAL)
+    nowhere = HashFileDB(MemoryFileSystem(), "memory://relex")
+    _, _, made = build(nowhere, str(path.absolute()), LocalFileSystem(), "md5", dry_run=True)
+    return str(made.hash_info.value)

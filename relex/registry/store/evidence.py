@@ -1,0 +1,98 @@
+"""What a decision rests on, looked at again: the files as DVC recorded them, and the decision as the rows give it.
+
+metrics/decision.json is a file that anybody can edit. Nothing is registered or promoted on its word: whoever forges it
+would have to forge the rows, the metrics and dvc.lock too, in a way that the policy decides alike.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from relex.core import workspace
+from relex.core.atomic import read_json
+from relex.core.errors import CorruptArtifact, InputError
+from relex.params.load import Params
+from relex.registry.store import dvc_lock, dvc_objects, night
+from relex.registry.store.night import Decision
+from relex.stages.decide import stage as decide
+from relex.stages.decide.params import Decide
+from relex.stages.decide.scores import load_scores
+
+# The winner's is looked at through its model_sha256; the others reach no registry, and may be hundreds of gigabytes.
+_LARGE = {
+    path.as_posix()
+    for path in (
+        workspace.BASE,
+        workspace.TRAJECTORY,
+        workspace.COMPLETIONS,
+        workspace.CANDIDATES,
+        workspace.OBSERVED,
+    )
+}
+_ROWS = workspace.EVALUATION / "rows"
+
+
+def proven(params: Params) -> Decision:
+    """The decision that stands in metrics/, once every file that it rests on, or that the registry keeps of the night,
+    is the one in dvc.lock, and the rows give the very same decision again.
+
+    InputError or InputErrors where they are not: nothing may be registered or promoted then.
+    """
+    decision = night.read()
+    required = [workspace.DECISION, workspace.EVALUATION_METRICS, workspace.EVALUATION]
+    kept = [Path(name) for name in dvc_lock.recorded() if name not in _LARGE]
+    dvc_lock.check(dict.fromkeys([*required, *(path for path in kept if path.exists())]))
+    written, again = read_json(workspace.DECISION), _as_json(decide.replay(params.decide, params.evaluate.seed))
+    if written != again:
+        differing = sorted(key for key in written.keys() | again.keys() if written.get(key) != again.get(key))
+        raise CorruptArtifact(
+            "the decision is not what the rows give",
+            where=f"{workspace.DECISION}: {', '.join(differing)}",
+            expected=again["sentence"],
+            found=written.get("sentence"),
+            todo="`dvc repro` decides again; after a change of `decide` in params.yaml too",
+        )
+    return decision
+
+
+def policy(params: Params) -> dict[str, Any]:
+    """What replays the standing decision from its rows alone, for the lineage: settings, seed, models."""
+    models = read_json(workspace.EVALUATION_METRICS)["models"]
+    return {"settings": params.decide.model_dump(mode="json"), "seed": params.evaluate.seed, "models": models}
+
+
+def replay(lineage: dict[str, Any]) -> None:
+    """Decide again on the rows that a version was registered with, out of DVC by their hash.
+
+    InputError unless they promote exactly the version's model.
+    """
+    decision, expected = lineage["decision"], lineage["model_sha256"]
+    try:
+        kept, rows = decision["policy"], lineage["dvc"][workspace.EVALUATION.as_posix()]
+        settings, seed, models = Decide.model_validate(kept["settings"]), kept["seed"], kept["models"]
+    except (KeyError, ValidationError) as error:
+        raise InputError(
+            "its lineage does not say which rows decided", where=f"model {expected[:12]}", found=error
+        ) from None
+    workspace.STATE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="replay-", dir=workspace.STATE) as temporary:
+        folder = Path(temporary) / "evaluation"
+        dvc_objects.get(rows, folder)
+        scores = load_scores(folder / _ROWS.name, {name: facts["model_sha256"] for name, facts in models.items()})
+        again = decide.decision_of(models, scores, settings, seed)
+    if again["winner_model_sha256"] != expected or not again["promote"]:
+        raise CorruptArtifact(
+            "the rows that it was registered with do not promote it",
+            where=f"model {expected[:12]}, rows md5 {rows}",
+            expected="promote",
+            found=again["outcome"],
+        )
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(value, allow_nan=False))
