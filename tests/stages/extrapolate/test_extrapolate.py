@@ -262,6 +262,11 @@ def test_a_stale_or_damaged_cache_is_not_used(tmp_path):
     cache.write_bytes(b"damaged")
     extrapolate_folder(long, base, Request((60,)), tmp_path / "again")
     assert folder_sha256(tmp_path / "again") == folder_sha256(tmp_path / "wanted")
+    content = bytearray(cache.read_bytes())
+    content[-2] ^= 0x10  # the exponent of a matrix's last number
+    cache.write_bytes(content)
+    extrapolate_folder(long, base, Request((60,)), tmp_path / "flipped")
+    assert folder_sha256(tmp_path / "flipped") == folder_sha256(tmp_path / "wanted")
 
 
 def test_with_known_gram_matrices_the_window_is_read_once(window, tmp_path, monkeypatch):
