@@ -86,11 +86,14 @@ class Bench:
     def outcome(self, case: Case) -> Outcome:
         """What comes of a case; run once."""
         if case not in self._outcomes:
-            project = self._folder / str(len(self._outcomes)) / "project"  # MLflow keeps databases by their place
+            # A folder of its own: MLflow keeps the databases that it has opened by their place.
+            project = Path(tempfile.mkdtemp(dir=self._folder)) / "project"
             shutil.copytree(self._with_registry if case.real else self._plain, project)
-            with contextlib.chdir(project):
-                self._outcomes[case] = run(case)
-            shutil.rmtree(project)
+            try:
+                with contextlib.chdir(project):
+                    self._outcomes[case] = run(case)
+            finally:
+                shutil.rmtree(project.parent)
         return self._outcomes[case]
 
 

@@ -1,7 +1,7 @@
 """Which files have the content that their manifest says, and how that is known.
 
 - The stage extrapolate, for what may be promoted (`thorough`): every step's files and the base are hashed at every
-  call. One read of the window, several files at a time, at the speed of SHA-256 (some 1.5 GB/s a core).
+  call. One read of the window, several files at a time.
 - A command on a folder, and the stage diagnose: a file is hashed once, and again when its stamp has changed. After the
   first time that is a stat a file.
 - `relex verify`: everything is hashed, always.
