@@ -22,7 +22,7 @@ from flows.server import prefect_server
 from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
-from relex.core.errors import Busy, InputErrors
+from relex.core.errors import Busy, InputError, InputErrors
 from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE
 from relex.params.preflight import faults
 
@@ -99,14 +99,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.serve is not None:
+        check_schedule(options.serve, options.timezone)
     preflight()
     with night_lock():
         pass  # tell a second night at once, before a server is started for it
     with prefect_server():
-        if options.serve:
+        if options.serve is not None:
             serve(options.serve, options.timezone)
         else:
             nightly()
+
+
+def check_schedule(cron: str, timezone: str) -> None:
+    """InputError for what is no cron line or no time zone: before a server is started for it."""
+    from prefect.client.schemas.schedules import CronSchedule
+
+    for flag, given, cron_of, expected in (
+        ("--serve", cron, {"cron": cron}, 'a cron line of five fields, such as "0 1 * * *"'),
+        ("--timezone", timezone, {"cron": "0 1 * * *", "timezone": timezone}, "a time zone such as Europe/Berlin"),
+    ):
+        try:
+            CronSchedule(**cron_of)
+        except ValueError:
+            raise InputError(
+                "not a schedule", where=flag, expected=expected, found=repr(given[:80]), todo="correct it"
+            ) from None
 
 
 def serve(cron: str, timezone: str) -> None:

@@ -18,7 +18,8 @@ def check_same_tensors(base: CheckpointReader, other: CheckpointReader) -> None:
     for name in sorted(set(base.names) ^ set(other.names)):
         if name not in optional:
             what = "a tensor of the base is missing" if name in base.specs else "a tensor that the base lacks"
-            raise CorruptArtifact(what, where=f"{other.folder}: {name[:200]}")
+            todo = "checkpoints and base must be of one run"
+            raise CorruptArtifact(what, where=f"{other.folder}: {name[:200]}", todo=todo)
     for name in sorted(set(base.names) & set(other.names)):
         mine, yours = base.specs[name], other.specs[name]
         finer = mine.dtype in FLOATING and yours.dtype == "F32"

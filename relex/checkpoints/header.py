@@ -75,7 +75,7 @@ def read_header(path: Path) -> tuple[dict[str, TensorSpec], dict[str, str]]:
                 )
             text = handle.read(length)
     except FileNotFoundError:
-        raise InputError("the file is missing", where=path) from None
+        raise InputError("the file is missing", where=path, todo="the folder is not whole: copy it again") from None
     except OSError as error:
         raise InputError("the file cannot be read", where=path, found=error.strerror or error) from error
     try:

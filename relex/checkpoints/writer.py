@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from relex.checkpoints.header import read_header, write_header
 from relex.checkpoints.tensors import INDEX, CheckpointReader, TensorFile, torch_dtype
-from relex.core.errors import RelexError
+from relex.core.atomic import final_name
+from relex.core.errors import InputError, RelexError
 
 if TYPE_CHECKING:
     import torch
@@ -109,10 +110,12 @@ class CheckpointWriter:
             (self.folder / INDEX).write_text(text, encoding="utf-8")
         self._close()
 
-    def _full(self, error: OSError) -> RelexError:
-        return RelexError(
-            f"{self.folder.parent}: cannot write the checkpoint: {error.strerror or error}; nothing was left under "
-            "the output's name; free space there or name another output"
+    def _full(self, error: OSError) -> InputError:
+        return InputError(
+            "cannot write the checkpoint",
+            where=final_name(self.folder.parent),
+            found=error.strerror or str(error),
+            todo="nothing was left under the output's name; free space there or name another output",
         )
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 from relex.core.errors import InputError
 
 _PREFIX = ".tmp-"
+_TEMPORARY = re.compile(re.escape(_PREFIX) + r"(.+)-[a-z0-9_]{8}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -85,6 +87,12 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def final_name(temporary: Path) -> Path:
+    """What a temporary path from here will be called, for messages."""
+    match = _TEMPORARY.fullmatch(temporary.name)
+    return temporary.with_name(match[1]) if match else temporary
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from relex.core.errors import InputError, InputErrors
 from relex.core.section import Section
 from relex.core.workspace import PARAMS
+from relex.params import document
 from relex.params.registry import Registry
 from relex.params.rules import cross_checks
 from relex.stages.base.params import Base
@@ -69,13 +68,9 @@ def load(path: Path) -> Params:
 def check(path: Path) -> tuple[dict[str, Any], list[InputError]]:
     """The sections that are sound, and every fault: unknown, missing and ill-typed keys, impossible values."""
     try:
-        raw = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}, [InputError("the file is missing", where=path, todo="run in the project's root")]
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        return {}, [InputError("not readable as YAML", where=path, found=" ".join(str(error).split()))]
-    if not isinstance(raw, dict):
-        return {}, [InputError("not a mapping of sections", where=path, found=type(raw).__name__)]
+        raw = document.read(Path(path))
+    except InputError as error:
+        return {}, [error]
     errors = [
         InputError("unknown section", where=f"{path}: {name}", expected=", ".join(Params.model_fields))
         for name in raw
@@ -123,5 +118,5 @@ def _explain(path: Path, section: str, faults: list[Any]) -> list[InputError]:
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
         shown = fault["type"] != "missing" and not isinstance(fault["input"], dict | list)
-        explained.append(InputError(what, where=f"{path}: {where}", found=repr(fault["input"]) if shown else ""))
+        explained.append(InputError(what, where=f"{path}: {where}", found=repr(fault["input"])[:200] if shown else ""))
     return explained

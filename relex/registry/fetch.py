@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace as with_other
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
 from relex.core.atomic import new_folder, read_json
@@ -38,13 +39,38 @@ def fetch_to_serve(params: Params, model: str) -> tuple[Path, str]:
         connection = connect(params)
         version = identified(connection, versions.find(connection, versions.parse(model)))
         folder = SERVED / version.model_sha256[:16]
-        if not folder.is_dir() or model_sha256(folder) != version.model_sha256:
+        if not _kept(connection, version, folder):
             fetch_verified(connection, version, folder, replace=True)
     return folder, read_json(folder / models.LINEAGE).get("example", "Hello")
 
 
+def _kept(connection: Connection, version: Version, folder: Path) -> bool:
+    """Whether `folder` holds the version from an earlier time, every byte of it."""
+    if not folder.is_dir():
+        return False
+    try:
+        check_files(version, folder, models.read_lineage(connection, version)["files"])
+        return model_sha256(folder) == version.model_sha256
+    except CorruptArtifact:
+        return False
+
+
+def check_stored(connection: Connection, version: Version) -> None:
+    """InputError unless every byte of a version is where it was put and what it was: before it may become champion.
+
+    Cost: one fetch of the model, into a folder that is gone afterwards. Sizes are looked at first, which is cheap.
+    """
+    models.check_present(connection, version)
+    STATE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="stored-", dir=STATE) as temporary:
+        fetch_verified(connection, version, Path(temporary) / "model")
+
+
 def fetch_verified(connection: Connection, version: Version, out: Path, *, replace: bool = False) -> None:
-    """Write a version's checkpoint folder to `out`, whole and verified or not at all."""
+    """Write a version's checkpoint folder to `out`, whole and verified or not at all.
+
+    Checked: the model (weights, configuration, tokenizer) against the version's tag, every file against lineage.json.
+    """
     expected = version.model_sha256
     with new_folder(out, replace=replace) as temporary:
         models.download(connection, version, temporary)
@@ -56,6 +82,17 @@ def fetch_verified(connection: Connection, version: Version, out: Path, *, repla
                 expected=f"model {expected[:12]}",
                 found=f"model {found[:12]}",
             )
+        check_files(version, temporary, read_json(temporary / models.LINEAGE)["files"])
+
+
+def check_files(version: Version, folder: Path, recorded: Mapping[str, Sequence[Any]]) -> None:
+    """CorruptArtifact for a file that is not the registered one. recorded: name -> (bytes, SHA-256)."""
+    for name, (_, expected) in recorded.items():
+        if name in models.OURS:  # written beside the weights by `download` itself
+            continue
+        found = file_sha256(folder / name) if (folder / name).is_file() else "no such file"
+        if found != expected:
+            raise CorruptArtifact("a file changed", where=f"{version}: {name}", expected=expected, found=found)
 
 
 def identified(connection: Connection, version: Version) -> Version:
@@ -71,13 +108,9 @@ def identified(connection: Connection, version: Version) -> Version:
     with tempfile.TemporaryDirectory(prefix="identify-", dir=STATE) as temporary:
         folder = Path(temporary)
         models.download(connection, version, folder)
-        changed = [
-            name
-            for name, (_, sha256) in recorded.items()
-            if name not in models.OURS and not ((folder / name).is_file() and file_sha256(folder / name) == sha256)
-        ]
-        if changed or weights_sha256(folder) != version.weights_sha256:
-            raise CorruptArtifact("the registered files changed", where=version, found=", ".join(changed) or "weights")
+        check_files(version, folder, recorded)
+        if weights_sha256(folder) != version.weights_sha256:
+            raise CorruptArtifact("the registered weights changed", where=version)
         identity = model_sha256(folder)
     connection.client.set_model_version_tag(version.name, version.number, MODEL_TAG, identity)
     return with_other(version, tags={**version.tags, MODEL_TAG: identity})

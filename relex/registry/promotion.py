@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relex.core import workspace
 from relex.core.errors import InputError
 from relex.params.load import Params
-from relex.registry import history
+from relex.registry import fetch, history
 from relex.registry.store import evidence, log, models, moves, night, versions
 from relex.registry.store.connection import connect, registry_errors
 from relex.registry.store.versions import CHALLENGER, CHAMPION, MODEL_TAG, PREVIOUS, Version, model_of
@@ -78,7 +78,7 @@ def _move_champion(connection: Connection, chosen: Version, ground: Ground, sett
     state = settled.state
     if state[CHAMPION] == chosen.number:
         return f"nothing to do: {connection.model} version {chosen.number} is the champion already"
-    models.check_present(connection, chosen)
+    fetch.check_stored(connection, chosen)
     after = {
         CHAMPION: chosen.number,
         PREVIOUS: state[CHAMPION],
@@ -111,7 +111,7 @@ def rollback(params: Params, *, reason: str) -> str:
                 found=f"champion {state[CHAMPION] or 'none'}, previous none",
             )
         version = versions.find(connection, versions.Reference(connection.model, None, back))
-        models.check_present(connection, version)
+        fetch.check_stored(connection, version)
         after = {**state, CHAMPION: back, PREVIOUS: _before(connection, back)}
         new = log.new_move(
             connection.model,

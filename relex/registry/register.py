@@ -8,9 +8,9 @@ from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.params.load import Params
 from relex.registry import card
-from relex.registry.store import evidence, log, models, moves, runs, versions
+from relex.registry.store import dvc_held, evidence, log, models, moves, runs, versions
 from relex.registry.store.connection import connect, registry_errors
-from relex.registry.store.facts import flat, gather, tags
+from relex.registry.store.facts import artifact_hashes, flat, gather, tags
 from relex.registry.store.versions import CHALLENGER, CHAMPION, Version
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def register(params: Params) -> str:
     winner = decision.winner
     if winner:
         models.check_unchanged(winner.folder, winner.model_sha256)
+        dvc_held.check(winner.folder, artifact_hashes())
     facts = {**gather(params, decision), "example": models.example_prompt()}
     with registry_errors(params):
         connection = connect(params)

@@ -49,12 +49,22 @@ def load_split(folder: Path, split: str) -> list[Problem]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError("the split's file is missing", where=path, todo="run `relex problems`") from None
-    problems = []
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         try:
             problems.append(Problem(**json.loads(line)))
         except (ValueError, TypeError) as error:
-            raise InputError("not a problem", where=f"{path}:{number}", found=error) from error
+            raise InputError(
+                "not a problem", where=f"{path}:{number}", found=error, todo="run `relex problems`"
+            ) from error
+        if (before := seen.setdefault(problems[-1].id, number)) != number:
+            raise InputError(
+                "an id is there twice",
+                where=f"{path}:{number}",
+                found=f"{problems[-1].id!r}, as in line {before}",
+                todo="run `relex problems`",
+            )
     if not problems:
         raise InputError("the split is empty", where=path, expected="at least one problem")
     return problems

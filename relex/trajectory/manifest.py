@@ -6,17 +6,17 @@ checkpoints that something else saved, named with their hashes and never copied)
 
 from __future__ import annotations
 
-import itertools
 import math
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from relex.checkpoints import repeats
 from relex.checkpoints.header import ITEM_BYTES
 from relex.core import atomic
 from relex.core.digest import json_sha256
 from relex.core.errors import CorruptArtifact, InputError
+from relex.trajectory import numbering
 from relex.trajectory.codec import CODECS
 
 FORMAT = 1
@@ -48,6 +48,11 @@ class Step:
     def sha256(self) -> str:
         """Content of the step, whatever its folder is called."""
         return json_sha256([[file.file, file.sha256] for file in self.files])
+
+    @property
+    def sha256_of_files(self) -> tuple[str, ...]:
+        """Hashes of the files alone: equal for steps with the same content under other names."""
+        return tuple(file.sha256 for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -144,13 +149,6 @@ def _check(manifest: Manifest, path: Path) -> None:
     for name, (dtype, shape) in manifest.tensors.items():
         if dtype not in ITEM_BYTES or any(n < 0 for n in shape):
             raise CorruptArtifact("not a tensor", where=f"{path}: {name[:200]}", found=f"{dtype[:50]} {list(shape)}")
-    numbers = [step.step for step in manifest.steps]
-    for before, after in itertools.pairwise(numbers):
-        if after <= before:
-            what = "a step is there twice" if after == before else "the steps are not in order"
-            raise CorruptArtifact(what, where=path, found=f"{after} after {before}")
-    if numbers and numbers[0] < 1:
-        raise CorruptArtifact("a step must be above zero: step 0 is the base", where=path, found=numbers[0])
     for step in manifest.steps:
         if not step.files:
             raise CorruptArtifact("a step without files", where=path, found=f"step {step.step}")
@@ -160,15 +158,9 @@ def _check(manifest: Manifest, path: Path) -> None:
             parts = PurePosixPath(file.file).parts
             if not parts or PurePosixPath(file.file).is_absolute() or ".." in parts or "\0" in file.file:
                 raise InputError("a step's file leaves the folder", where=path, found=repr(file.file[:200]))
+    numbering.check(manifest, path)
 
 
 def warn_of_repeats(manifest: Manifest, where: Path) -> None:
-    """One line on stderr when a step has the very content of the one before it."""
-    contents = [(step.step, [file.sha256 for file in step.files]) for step in manifest.steps]
-    same = [step for (_, before), (step, after) in itertools.pairwise(contents) if before == after]
-    if same:
-        listed = ", ".join(str(step) for step in same[:8])
-        print(
-            f"relex: warning: {where}: identical to the step before: {listed}; frozen weights or a repeated save?",
-            file=sys.stderr,
-        )
+    """One line on stderr for steps that have the very content of another step."""
+    repeats.warn(repeats.same_content((step.step, step.sha256_of_files) for step in manifest.steps), where)

@@ -27,20 +27,23 @@ _PIECE = 1 << 22  # values at a time, a multiple of codec.BLOCK
 Piece = Callable[[int, int], torch.Tensor]  # theta_step - theta_0 of the flat values [start, stop), float64
 
 
-def materialize(trajectory: Path, base: Path, step: int, out: Path, *, replace: bool = False) -> None:
+def materialize(
+    trajectory: Path, base: Path, step: int, out: Path, *, replace: bool = False, thorough: bool = False
+) -> None:
     """Write theta_step to the folder `out`, laid out like `base`; only that step is read.
 
     Formed in float64, rounded once to float32 and then to the base's dtype, as a candidate is: the same bits as a sum
     with weight one. InputError when the step was not observed, its files are not what the manifest says, or
-    `out` exists; with `replace` it is replaced.
+    `out` exists; with `replace` it is replaced. thorough: hashed whatever their stamps say (stamps.py).
     """
     opened = Trajectory(trajectory)
     found = next((one for one in opened.manifest.steps if one.step == step), None)
     if found is None:
         raise InputError("not an observed step", where=trajectory, expected=_listed(opened.steps), found=step)
-    opened.check_sizes()
-    opened.check_base(base)
-    stamps.check_files(opened.folder / CACHE, [(opened.path(found, file), file.sha256) for file in found.files])
+    opened.check_complete()
+    opened.check_base(base, thorough=thorough)
+    files = [(opened.path(found, file), file.sha256) for file in found.files]
+    stamps.check_files(opened.folder / CACHE, files, thorough=thorough)
     with atomic.new_folder(out, replace=replace) as folder, contextlib.ExitStack() as stack:
         origin = stack.enter_context(CheckpointReader(base))
         delta_of = _reference(found, origin, stack) if found.folder else _deltas(opened, found, stack)

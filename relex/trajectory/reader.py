@@ -11,14 +11,13 @@ from relex.checkpoints.header import FLOATING
 from relex.checkpoints.tensors import CheckpointReader, TensorFile
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact, InputError
-from relex.trajectory import manifest, stamps
+from relex.trajectory import manifest, numbering, stamps
 from relex.trajectory.codec import CODECS, SCALE
 from relex.trajectory.manifest import Manifest, Step, StepFile
 
 if TYPE_CHECKING:
     import torch
 
-STEPS = "steps"
 CACHE = "cache"  # Gram matrices, keyed by content; never part of the trajectory's identity
 
 
@@ -71,8 +70,10 @@ class Trajectory:
         """Where a file of a step lies."""
         return (Path(step.folder) if step.folder else self.folder) / file.file
 
-    def check_sizes(self) -> None:
-        """InputError or CorruptArtifact for a file that is missing or has another size than the manifest says."""
+    def check_complete(self) -> None:
+        """InputError or CorruptArtifact for a file that is missing or has another size than the manifest says, and for
+        a step that lies there and is left out of the manifest."""
+        numbering.check_unlisted(self.folder, self.steps)
         for step in self.manifest.steps:
             for file in step.files:
                 path = self.path(step, file)
@@ -87,10 +88,10 @@ class Trajectory:
                 if size != file.bytes:
                     raise CorruptArtifact("wrong size", where=path, expected=file.bytes, found=size)
 
-    def check_base(self, base: Path) -> None:
-        """InputError when `base` is not the checkpoint the trajectory started from."""
+    def check_base(self, base: Path, *, thorough: bool = False) -> None:
+        """InputError when `base` is not the checkpoint the trajectory started from. thorough: see stamps.py."""
         CheckpointReader(base).close()  # says what is wrong with a base that is not sound
-        found = stamps.weights_sha256_once(self.folder / CACHE, Path(base))
+        found = stamps.weights_sha256_once(self.folder / CACHE, Path(base), thorough=thorough)
         if found != self.base_sha256:
             raise InputError(
                 "another base than the trajectory's",
@@ -103,7 +104,7 @@ class Trajectory:
 def verify(folder: Path) -> str:
     """Check every hash, shape and value of a trajectory; one summary line, or the first fault as an error."""
     trajectory = Trajectory(folder)
-    trajectory.check_sizes()
+    trajectory.check_complete()
     total = 0
     files = [(step, file) for step in trajectory.manifest.steps for file in step.files]
     for step, file in tqdm(files, desc="verify", unit="file", disable=None):

@@ -25,7 +25,8 @@ from relex.core.errors import InputError, RelexError
 from relex.trajectory import manifest
 from relex.trajectory.codec import CODECS, SCALE
 from relex.trajectory.manifest import Manifest, Step, StepFile
-from relex.trajectory.reader import STEPS, check_finite
+from relex.trajectory.numbering import STEPS, file_name
+from relex.trajectory.reader import check_finite
 
 
 def moving_tensors(base: CheckpointReader) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -103,7 +104,7 @@ class TrajectoryWriter:
         A tied head beside its embedding is dropped when both moved alike. InputError for NaN or Inf (tensor and
         count), another tensor set, shape or dtype, or a step that is not after the last one; then nothing changes.
         """
-        where = self.folder / STEPS / f"{step:06d}.safetensors"
+        where = self.folder / file_name(step)
         if self.steps and step <= self.steps[-1]:
             raise InputError("a step must come after the last one", where=where, expected=f"> {self.steps[-1]}")
         if step < 1 or (reward is not None and not math.isfinite(reward)):
@@ -112,7 +113,7 @@ class TrajectoryWriter:
         try:
             with atomic.new_file(where) as temporary:
                 self._write(temporary, deltas, names, where)
-                entry = StepFile(f"{STEPS}/{where.name}", file_sha256(temporary), temporary.stat().st_size)
+                entry = StepFile(file_name(step), file_sha256(temporary), temporary.stat().st_size)
             steps = (*self._manifest.steps, Step(step, (entry,), reward))
             grown = dataclasses.replace(self._manifest, steps=steps)
             grown.save(self.folder)

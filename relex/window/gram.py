@@ -2,11 +2,12 @@
 
 The cache is keyed by the content of the base and of every step. One safetensors file; per tensor the lower triangle,
 float64. Its metadata lists the hashes it was computed from, so a window that has grown reuses every row of a step that
-is still there, and nothing stale is ever used.
+is still there, and nothing stale is ever used; and the hash of the matrices, so that nothing damaged is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,16 +49,19 @@ def grams(window: Window, *, device: Device, budget: int) -> dict[str, Array]:
 def load_cache(cache: Path, manifest: Manifest) -> tuple[int, dict[str, Array]]:
     """How many leading steps of the manifest the cache knows, and per tensor G [T, T] with those rows filled in.
 
-    (0, {}) when there is no cache, or it belongs to another content.
+    (0, {}) when there is no cache, it belongs to another content, or it is not what was kept.
     """
     path = cache / _NAME
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            key = json.loads((file.metadata() or {}).get("key", "null"))
+            metadata = file.metadata() or {}
+        key = json.loads(metadata.get("key", "null"))
         stored = load_file(path)
     except (OSError, ValueError, safetensors.SafetensorError):
         return 0, {}
     if not isinstance(key, dict) or _key(manifest, 0) | {"steps": None} != key | {"steps": None}:
+        return 0, {}
+    if metadata.get("sha256") != _digest(stored):
         return 0, {}
     wanted, held = _key(manifest, len(manifest.steps))["steps"], key["steps"]
     known = next(
@@ -80,11 +84,19 @@ def save_cache(cache: Path, manifest: Manifest, grams: Mapping[str, Array]) -> N
     """Keep G [T, T] of every tensor; silently nothing where the trajectory cannot be written to."""
     lower = np.tril_indices(len(manifest.steps))
     key = json.dumps(_key(manifest, len(manifest.steps)), sort_keys=True)
+    triangles = {name: gram[lower] for name, gram in grams.items()}
     try:
         with atomic.new_file(cache / _NAME) as temporary:
-            save_file({name: gram[lower] for name, gram in grams.items()}, temporary, metadata={"key": key})
+            save_file(triangles, temporary, metadata={"key": key, "sha256": _digest(triangles)})
     except OSError:
         return
+
+
+def _digest(triangles: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(triangles):
+        digest.update(f"{name}\0".encode() + triangles[name].tobytes())
+    return digest.hexdigest()
 
 
 def _key(manifest: Manifest, count: int) -> dict[str, Any]:

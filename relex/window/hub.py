@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -10,9 +9,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from tqdm import tqdm
 
 from relex.core.errors import InputError
+from relex.trajectory.numbering import LAYOUT
 
 HUB = "hub:"
-_BRANCH = re.compile(r"(?:checkpoint-|global_step_|step_|step-)(\d+)")
 _WANTED = ["*.safetensors", "*.safetensors.index.json", "config.json", "adapter_config.json"]
 
 
@@ -27,7 +26,7 @@ def fetch_revisions(source: str) -> list[tuple[int, Path]]:
         branches = HfApi().list_repo_refs(repository).branches
         found: dict[int, str] = {}
         for branch in branches:
-            match = _BRANCH.fullmatch(branch.name)
+            match = LAYOUT.fullmatch(branch.name)
             if match and int(match[1]) in found:
                 raise InputError("a step has two branches", where=source, found=branch.name)
             if match:

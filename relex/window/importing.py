@@ -7,28 +7,25 @@ file once. With copy: each checkpoint becomes a delta under a codec, one tensor 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from relex.checkpoints import repeats
 from relex.checkpoints.compare import check_constants, check_same_tensors, check_tied
 from relex.checkpoints.digest import weights_sha256
 from relex.checkpoints.tensors import CheckpointReader
 from relex.core import atomic
-from relex.core.digest import file_sha256
 from relex.core.errors import InputError
 from relex.trajectory import stamps
-from relex.trajectory.manifest import Manifest, Step, StepFile, warn_of_repeats
+from relex.trajectory.manifest import Manifest, Step, StepFile
+from relex.trajectory.numbering import LAYOUT, NESTED
 from relex.trajectory.reader import CACHE
 from relex.trajectory.writer import TrajectoryWriter, moving_tensors
 from relex.window.hub import HUB, fetch_revisions
 
-LAYOUT = re.compile(r"(?:checkpoint-|global_step_|step_|step-)(\d+)")
-_NESTED = Path("actor") / "huggingface"  # below global_step_N, where one trainer puts the Hugging Face copy
 COPY_CODEC = "float32"
 
 
@@ -39,7 +36,7 @@ def import_checkpoints(
 
     source: a folder of checkpoint-N, global_step_N[/actor/huggingface], step_N or step-N, or `hub:owner/name`, a hub
     repository with such branches. It stays untouched. InputError for no or one checkpoint, a step that is there
-    twice, other tensors than the base's, an `out` that exists.
+    twice, other tensors than the base's, an `out` that exists. Checkpoints with the same weights are named in one line.
     """
     found = fetch_revisions(str(source)) if str(source).startswith(HUB) else find_checkpoints(Path(source))
     if len(found) < 2:
@@ -56,20 +53,21 @@ def import_checkpoints(
         else:
             _refer(found, base, origin, folder)
             kind = "by reference"
+    repeats.warn(repeats.same_weights(found), source)
     return f"{out}: {len(found)} steps ({found[0][0]}..{found[-1][0]}) {kind}"
 
 
 def find_checkpoints(source: Path) -> list[tuple[int, Path]]:
     """(step, folder) in the order of steps."""
     if not source.is_dir():
-        raise InputError("not a folder", where=source)
+        raise InputError("not a folder", where=source, expected="a folder of checkpoints, or hub:OWNER/NAME")
     found: dict[int, Path] = {}
     for entry in sorted(source.iterdir()):
         match = LAYOUT.fullmatch(entry.name)
         if not match or not entry.is_dir():
             continue
         step = int(match[1])
-        folder = entry / _NESTED if (entry / _NESTED).is_dir() else entry
+        folder = entry / NESTED if (entry / NESTED).is_dir() else entry
         if step in found:
             raise InputError("a step is there twice", where=source, found=f"{found[step].name} and {entry.name}")
         found[step] = folder
@@ -78,14 +76,14 @@ def find_checkpoints(source: Path) -> list[tuple[int, Path]]:
 
 
 def _refer(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReader, folder: Path) -> None:
-    """Write the manifest of a trajectory by reference; two files are hashed at a time."""
+    """Write the manifest of a trajectory by reference; several files are hashed at a time."""
     files = []
     for step, checkpoint in found:
         with CheckpointReader(checkpoint) as reader:
-            files += [(step, checkpoint.resolve(), name) for name in reader.files]
-    with ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0)))) as pool:
-        hashes = pool.map(lambda item: file_sha256(item[1] / item[2]), files)
-        hashed = list(tqdm(hashes, total=len(files), desc="hash", unit="file", disable=None))
+            files += [(step, Path(os.path.abspath(checkpoint)), name) for name in reader.files]
+    paths = [place / name for _, place, name in files]
+    before = stamps.stamps_of(paths)
+    hashed = stamps.hash_files(paths)
     steps = []
     for step, checkpoint in found:
         entries = tuple(
@@ -93,12 +91,10 @@ def _refer(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointRead
             for (number, place, name), sha256 in zip(files, hashed, strict=True)
             if number == step
         )
-        steps.append(Step(step, entries, folder=str(checkpoint.resolve())))
+        steps.append(Step(step, entries, folder=os.path.abspath(checkpoint)))
     manifest = Manifest("reference", weights_sha256(base), moving_tensors(origin), "float32", {}, tuple(steps))
-    warn_of_repeats(manifest, folder)
     manifest.save(folder)
-    known = [(place / name, sha256) for (_, place, name), sha256 in zip(files, hashed, strict=True)]
-    stamps.remember(folder / CACHE, known)
+    stamps.remember(folder / CACHE, zip(paths, hashed, strict=True), before)
 
 
 def _copy(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReader, folder: Path, codec: str) -> None:

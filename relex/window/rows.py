@@ -82,20 +82,24 @@ class Window:
     the base writes out, see tying.py).
     """
 
-    def __init__(self, trajectory: Trajectory, base: Path):
-        """Open every file; InputError for another base, fewer than two steps, missing or faulty files."""
+    def __init__(self, trajectory: Trajectory, base: Path, *, thorough: bool = False):
+        """Open every file; InputError for another base, fewer than two steps, missing or faulty files.
+
+        thorough: every file is hashed, whatever is known of it (trajectory/stamps.py).
+        """
         if len(trajectory.steps) < 2:
             raise InputError(
                 "a window needs at least two observed steps",
                 where=trajectory.folder,
                 found=f"{len(trajectory.steps)}",
             )
-        trajectory.check_sizes()
-        trajectory.check_base(base)
+        trajectory.check_complete()
+        trajectory.check_base(base, thorough=thorough)
         manifest = trajectory.manifest
         stamps.check_files(
             trajectory.folder / CACHE,
             [(trajectory.path(step, file), file.sha256) for step in manifest.steps for file in step.files],
+            thorough=thorough,
         )
         warn_of_repeats(manifest, trajectory.folder)
         self.trajectory = trajectory

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from relex.core.atomic import write_json
 from relex.core.workspace import EVALUATION, METRICS
 from relex.params.load import Params, load
 from relex.registry.store import dvc_lock
+from relex.registry.store.dvc_hashes import md5_of
 from relex.stages.decide.stage import run as decide
 from relex.stages.evaluate.schema import OUTPUT
 from relex.stages.extrapolate.stage import extrapolate_folder
@@ -31,8 +34,9 @@ TARGET = 20
 
 
 def make_project(folder: Path) -> None:
-    """params.yaml, problems and a base checkpoint with a character tokenizer."""
+    """A DVC project with params.yaml, problems and a base checkpoint with a character tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], cwd=folder, check=True)
     shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
     # Heads of 32: the smallest that vLLM's attention serves on a CPU.
     model = tiny_llama(hidden_size=64, intermediate_size=96, pad_token_id=0, bos_token_id=1, eos_token_id=2)
@@ -114,7 +118,7 @@ def record(folder: Path) -> None:
     """dvc.lock as `dvc repro` leaves it, with the hashes of metrics, rows and report as they stand in `folder` now."""
     present = [folder / "report.html", folder / EVALUATION, *sorted((folder / METRICS).iterdir())]
     outs = [
-        {"path": path.relative_to(folder).as_posix(), "hash": "md5", "md5": dvc_lock.md5(path)}
+        {"path": path.relative_to(folder).as_posix(), "hash": "md5", "md5": md5_of(path)}
         for path in present
         if path.exists()
     ]

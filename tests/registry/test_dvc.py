@@ -14,13 +14,15 @@ from relex.checkpoints.digest import model_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.params.load import Params
 from relex.registry.champion import resolve_champion
-from relex.registry.fetch import fetch
+from relex.registry.fetch import fetch, fetch_to_serve
 from relex.registry.lineage import lineage
 from relex.registry.promotion import promote
 from relex.registry.rebuild import rebuild
 from relex.registry.register import register
 from relex.registry.store import connection as registry_client
 from relex.registry.store import versions as registry_versions
+from relex.registry.store.dvc_hashes import file_md5, object_path
+from tests.builders.damage import flip
 from tests.builders.nights import change_params, finish_night, record
 from tests.builders.project import enter_copy
 
@@ -48,7 +50,6 @@ def kept(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         finish_night(folder, 1, champion=None)
         Path("dvc.lock").unlink()
-        dvc("init", "--quiet", "--no-scm")
         dvc("commit", "--quiet", "--force")
     return folder
 
@@ -102,7 +103,7 @@ def test_a_reference_comes_from_the_dvc_remote_when_the_cache_is_gone(project: P
 def test_registering_by_reference_refuses_weights_that_dvc_does_not_hold(project: Path) -> None:
     params = change_params(project, mode="reference")
     finish_night(project, 2, champion=None)  # and no dvc commit
-    with pytest.raises(InputError, match="DVC holds another model"):
+    with pytest.raises(InputError, match="not the bytes that dvc.lock records"):
         register(params)
     Path("dvc.lock").unlink()
     record(project)
@@ -129,6 +130,7 @@ def test_an_earlier_version_is_promoted_on_the_rows_it_was_registered_with_as_lo
     params = change_params(project)
     register(params)
     finish_night(project, 2, champion=None)  # another decision stands now
+    dvc("commit", "--quiet", "--force")
     register(params)
     (rows,) = [out for out in Path(".dvc/cache").rglob("*.dir") if "observed.parquet" in out.read_text()]
     hidden = rows.rename(project / "hidden")
@@ -171,3 +173,78 @@ def test_a_rebuild_without_dvc_artifacts_says_what_is_missing(project: Path) -> 
     register(params)
     with pytest.raises(InputError, match="not in DVC"):
         rebuild(params, "sort-digits", "1")
+
+
+def cached(path: str) -> Path:
+    """The object of DVC's cache that holds the same bytes as a file of the work tree."""
+    md5 = file_md5(Path(path))
+    return object_path(md5, Path(".dvc/cache/files/md5"))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["base/model.safetensors", "base/config.json", "trajectory/manifest.json", "candidates/step_000020/config.json"],
+)
+def test_nothing_is_registered_that_rests_on_a_file_in_which_a_bit_turned(project: Path, damaged: str) -> None:
+    params = change_params(project)
+    flip(Path(damaged))
+    with pytest.raises(
+        InputError, match=f"{damaged}: not the bytes that dvc.lock records|changed after it was evaluated"
+    ):
+        register(params)
+    assert not Path("mlartifacts").exists()
+
+
+def test_a_file_that_was_put_beside_the_winner_is_not_registered(project: Path) -> None:
+    params = change_params(project)
+    Path("candidates/step_000020/chat_template.jinja").write_text("{{ 1 }}")
+    with pytest.raises(InputError, match="changed after it was evaluated"):
+        register(params)
+
+
+def test_a_flip_in_the_dvc_cache_is_found_when_it_is_checked_out(project: Path) -> None:
+    params = change_params(project, mode="reference")
+    register(params)
+    weights = "candidates/step_000020/model.safetensors"
+    for path in (cached("candidates/step_000020/config.json"), cached(weights)):
+        flip(path)
+        with pytest.raises(CorruptArtifact, match=f"{path.parent.name}/{path.name}: DVC's object is not what"):
+            fetch(params, "sort-digits/1", project / "got")
+        with pytest.raises(CorruptArtifact, match="DVC's object is not what"):
+            promote(params)
+        flip(path)
+    base = cached("base/model.safetensors")
+    flip(base)
+    with pytest.raises(CorruptArtifact, match=f"{base.name}: DVC's object is not what"):
+        rebuild(params, "sort-digits", "1")
+    assert not Path("got").exists()
+    assert not [path for path in Path(".relex").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("damaged", ["candidates/step_000020/model.safetensors", "base/config.json"])
+def test_a_flip_in_the_dvc_cache_that_dvc_checks_out_reaches_no_version(project: Path, damaged: str) -> None:
+    params = change_params(project)
+    flip(cached(damaged))
+    shutil.rmtree(damaged.partition("/")[0])
+    dvc("checkout", "--quiet", "--force")  # DVC takes what is read-only in its cache as sound
+    with pytest.raises(InputError, match="the model changed|not the bytes that dvc.lock records"):
+        register(params)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_flip_in_the_artifact_store_is_found_before_a_version_is_champion(project: Path, name: str) -> None:
+    params = change_params(project)
+    register(params)
+    (stored,) = [path for path in Path("mlartifacts").rglob(name) if path.parent.name == "model"]
+    flip(stored)
+    with pytest.raises(CorruptArtifact, match="a file changed|not the one that was evaluated"):
+        promote(params)
+    with pytest.raises(CorruptArtifact, match="a file changed|not the one that was evaluated"):
+        fetch(params, "sort-digits/1", project / "got")
+    assert not Path("got").exists()
+    flip(stored)
+    assert promote(params).startswith("promoted")
+    folder, _ = fetch_to_serve(params, "sort-digits/1")
+    flip(folder / name)
+    fetch_to_serve(params, "sort-digits/1")
+    assert (folder / name).read_bytes() == stored.read_bytes()

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from relex.core.errors import CorruptArtifact, InputError, RelexError
-from relex.trajectory import manifest
+from relex.trajectory import manifest, stamps
+from relex.trajectory.materialize import materialize
 from relex.trajectory.reader import Trajectory, verify
 from relex.trajectory.writer import TrajectoryWriter
 from relex.window.rows import Window
+from tests.builders.damage import flip
 from tests.builders.windows import base_tensors, deltas_at, line_with_noise, save, tiny_llama, write_trajectory
 
 
@@ -139,6 +141,37 @@ def test_a_damaged_step_is_named_by_verify_and_by_reading(window, base, damage):
         pass
 
 
+def test_a_bit_that_turned_is_found_though_size_time_and_inode_are_the_same(window, base, tmp_path):
+    with Window(Trajectory(window), base):
+        pass
+    flip(window / "steps" / "000005.safetensors")
+    with pytest.raises(CorruptArtifact, match=r"000005.*wrong hash"), Window(Trajectory(window), base):
+        pass
+    with pytest.raises(CorruptArtifact, match=r"000005.*wrong hash"):
+        materialize(window, base, 5, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    flip(window / "steps" / "000005.safetensors")
+    copy = shutil.copytree(base, tmp_path / "base")
+    with Window(Trajectory(window), copy):
+        pass
+    flip(copy / "model.safetensors")
+    with pytest.raises(InputError, match="another base"), Window(Trajectory(window), copy):
+        pass
+
+
+def test_what_may_be_promoted_is_hashed_whatever_its_stamp_says(window, base, monkeypatch, tmp_path):
+    monkeypatch.setattr(stamps, "_stamp", lambda path: [])  # a bit that turns in the medium changes no stamp at all
+    with Window(Trajectory(window), base):
+        pass
+    flip(window / "steps" / "000005.safetensors")
+    with Window(Trajectory(window), base):
+        pass
+    with pytest.raises(CorruptArtifact, match=r"000005.*wrong hash"), Window(Trajectory(window), base, thorough=True):
+        pass
+    with pytest.raises(CorruptArtifact, match=r"000005.*wrong hash"):
+        materialize(window, base, 5, tmp_path / "out", thorough=True)
+
+
 def test_a_change_after_the_first_look_is_noticed(window, base):
     with Window(Trajectory(window), base):
         pass
@@ -169,9 +202,9 @@ def test_a_repeated_step_is_warned_of_wherever_the_window_is_used(tmp_path, base
     path = line_with_noise()
     folder = write_trajectory(tmp_path / "w", base, [1, 2, 3], lambda step, *rest: path(min(step, 2), *rest))
     verify(folder)
-    assert "identical to the step before: 3" in capsys.readouterr().err
+    assert "identical checkpoints: steps 2 = 3" in capsys.readouterr().err
     with Window(Trajectory(folder), base):
-        assert "identical to the step before: 3" in capsys.readouterr().err
+        assert "identical checkpoints: steps 2 = 3" in capsys.readouterr().err
 
 
 def test_another_base_is_refused(window, tmp_path):
@@ -258,3 +291,50 @@ def test_any_value_in_a_manifest_gives_a_message_or_a_manifest(window, key, valu
     kept = (window / manifest.NAME).read_bytes()
     edited(window, lambda text: text.update({key: value}))
     read_or_refused(window, kept)
+
+
+def swap(steps, key):
+    steps[1][key], steps[2][key] = steps[2][key], steps[1][key]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda steps: steps.pop(2), "the manifest leaves out; expected one of 1, 2, 4, 5, 6"),
+        (lambda steps: swap(steps, "step"), "not in order"),
+        (lambda steps: swap(steps, "files"), "step 2 names another step's file"),
+        (lambda steps: (swap(steps, "step"), steps.sort(key=lambda step: step["step"])), "step 2 names another"),
+        (lambda steps: steps.insert(2, dict(steps[1])), "there twice"),
+        (lambda steps: steps[5].update(step=8), "step 8 names another step's file"),
+        (lambda steps: steps[4]["files"][0].update(sha256=steps[1]["files"][0]["sha256"]), "steps 2, 5"),
+        (lambda steps: steps[3].update(folder="/elsewhere"), "step 4 names another"),
+    ],
+)
+def test_a_manifest_with_missing_or_renumbered_steps_is_refused(tmp_path, base, change, said):
+    folder = write_trajectory(tmp_path / "w", base, [1, 2, 3, 4, 5, 6], line_with_noise())
+    edited(folder, lambda manifest: change(manifest["steps"]))
+    with pytest.raises(CorruptArtifact, match=said):
+        verify(folder)
+    with pytest.raises(CorruptArtifact, match=said), Window(Trajectory(folder), base):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [((1, 2, 4), "expected step 3"), ((2, 3), "expected step 1"), ((1, 2, 3, 4, 5), "no step after 4"), ((1, 2), "")],
+)
+def test_the_steps_are_those_of_the_window_that_was_promised(tmp_path, base, kept, said):
+    promise = {"train": {"window": {"first": 1, "last": 4, "every": 1}}}
+    writer = writer_for(tmp_path / "w", base, identity=promise)
+    for step in kept:
+        writer.append(step, deltas_at(step, base_tensors(base), line_with_noise()))
+    if said:
+        with pytest.raises(CorruptArtifact, match=f"not the ones that were observed;.*{said}"):
+            verify(tmp_path / "w")
+    else:
+        assert "sound; 2 steps" in verify(tmp_path / "w")  # a budget may end a window early
+
+
+def test_a_window_that_stands_still_is_no_fault(tmp_path, base):
+    path = line_with_noise()
+    verify(write_trajectory(tmp_path / "w", base, [1, 2, 3, 4], lambda step, *rest: path(max(step, 3), *rest)))

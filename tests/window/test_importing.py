@@ -89,10 +89,49 @@ def test_step_zero_is_the_base_and_not_observed(model, source, base, tmp_path):
     assert Trajectory(tmp_path / "window").steps == tuple(STEPS)
 
 
-def test_two_identical_consecutive_checkpoints_are_warned_of(source, base, tmp_path, capsys):
-    shutil.copytree(source / "checkpoint-10", source / "checkpoint-11", dirs_exist_ok=True)
+@pytest.mark.parametrize("copy", [False, True])
+def test_repeated_checkpoints_are_named_in_one_line_however_they_are_stored(
+    model, source, base, tmp_path, capsys, copy
+):
+    write_checkpoints(source, model, [50, 120], lambda step, *rest: line_with_noise()(10, *rest), shard="4KB")
+    shutil.copytree(source / "checkpoint-3", source / "checkpoint-110")
+    path = source / "checkpoint-110" / "model.safetensors"
+    save_file(load_file(path), path, metadata={"format": "pt", "saved": "again"})
+    import_checkpoints(source, base, tmp_path / "window", copy=copy)
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert f"{source}: identical checkpoints: steps 3 = 110; 10 = 50 = 120;" in said
+
+
+def test_many_repeats_are_still_one_line(source, base, tmp_path, capsys):
+    for step in range(200, 230):
+        shutil.copytree(source / "checkpoint-10", source / f"checkpoint-{step}")
     import_checkpoints(source, base, tmp_path / "window")
-    assert "identical to the step before: 11" in capsys.readouterr().err
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert "steps 10 = 200 = 201 = ... = 229 (31 steps)" in said
+
+
+@pytest.mark.parametrize("renamed", ["checkpoint-12", "step_110", "global_step_7/actor/huggingface"])
+def test_an_imported_step_must_be_what_its_folder_says(source, base, tmp_path, renamed):
+    import_checkpoints(source, base, tmp_path / "window")
+    path = tmp_path / "window" / "manifest.json"
+    value = json.loads(path.read_text())
+    (source / renamed).parent.mkdir(parents=True, exist_ok=True)
+    (source / "checkpoint-11").rename(source / renamed)
+    value["steps"][2]["folder"] = str(source / renamed)
+    path.write_text(json.dumps(value))
+    with pytest.raises(CorruptArtifact, match="step 11 names another step's folder"):
+        verify(tmp_path / "window")
+
+
+def test_a_copied_window_knows_the_steps_that_it_was_made_of(source, base, tmp_path):
+    import_checkpoints(source, base, tmp_path / "window", copy=True)
+    path = tmp_path / "window" / "manifest.json"
+    value = json.loads(path.read_text())
+    del value["steps"][1]
+    path.write_text(json.dumps(value))
+    (tmp_path / "window" / "steps" / "000010.safetensors").unlink()
+    with pytest.raises(CorruptArtifact, match="not the ones that were observed; expected step 10"):
+        verify(tmp_path / "window")
 
 
 def test_one_step_under_two_names_is_refused(source, base, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from relex.core.errors import CorruptArtifact, InputError, InputErrors
+from relex.registry.store.dvc_hashes import md5_of
 
 LOCK = Path("dvc.lock")
 
@@ -43,7 +43,7 @@ def check(paths: Iterable[Path]) -> None:
     faults: list[InputError] = []
     for path in paths:
         expected = known.get(path.as_posix())
-        found = md5(path) if path.exists() else "no such file"
+        found = md5_of(path) if path.exists() else "no such file"
         if expected is None:
             faults.append(InputError("DVC recorded nothing of it", where=path, expected="an output in dvc.lock"))
         elif found != expected:
@@ -58,16 +58,3 @@ def check(paths: Iterable[Path]) -> None:
             )
     if faults:
         raise InputErrors(faults)
-
-
-def md5(path: Path) -> str:
-    """DVC's hash of a file, or of a folder (it ends in .dir), from its bytes."""
-    from dvc_data.hashfile.build import build
-    from dvc_data.hashfile.db import HashFileDB
-    from dvc_objects.fs.local import LocalFileSystem
-    from dvc_objects.fs.memory import MemoryFileSystem
-
-    logging.getLogger("dvc_data").setLevel(logging.CRITICAL)
-    nowhere = HashFileDB(MemoryFileSystem(), "memory://relex")
-    _, _, made = build(nowhere, str(path.absolute()), LocalFileSystem(), "md5", dry_run=True)
-    return str(made.hash_info.value)

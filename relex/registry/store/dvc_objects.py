@@ -6,25 +6,27 @@ import contextlib
 import logging
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from relex.core.errors import InputError
+from relex.core.errors import CorruptArtifact, InputError
 from relex.core.workspace import STATE
+from relex.registry.store import dvc_hashes
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 def get(md5: str, out: Path) -> None:
     """Put the file or folder that DVC knows as `md5` (a folder's ends in .dir) at `out`, which must not exist.
 
     It comes from the project's DVC cache, else from its default remote. The files are copies (or reflinks), so that
-    nothing done to them reaches the cache. InputError when neither has it, or this is no DVC project.
+    nothing done to them reaches the cache. They are hashed before they are handed out: DVC takes what lies read-only in
+    its cache as sound. InputError when neither has it, or this is no DVC project; CorruptArtifact for other bytes.
     """
-    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)
-    try:
-        project = Repo(".")
-    except NotDvcRepoError:
-        raise InputError("not a DVC project", where=Path.cwd(), todo="run in the project's root") from None
+    project = _project()
     STATE.mkdir(exist_ok=True)
     # A repository of its own: it shares the project's cache and remotes, and nothing of its work tree.
     with project, tempfile.TemporaryDirectory(prefix="dvc-", dir=STATE) as temporary:
@@ -49,5 +51,43 @@ def get(md5: str, out: Path) -> None:
                 where=f"md5 {md5}",
                 todo="run where it was made, or `dvc push` there and configure the same remote here",
             )
+        _check(made, md5, Path(project.cache.local.path))
         out.parent.mkdir(parents=True, exist_ok=True)
         made.rename(out)
+
+
+def cache_folder() -> Path:
+    """Where the project's DVC cache keeps its objects; InputError outside a DVC project."""
+    with _project() as project:
+        return Path(project.cache.local.path)
+
+
+def _project() -> Repo:
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    try:
+        return Repo(".")
+    except NotDvcRepoError:
+        raise InputError("not a DVC project", where=Path.cwd(), todo="run in the project's root") from None
+
+
+def _check(made: Path, md5: str, cache: Path) -> None:
+    found = dvc_hashes.md5_of(made)
+    if found == md5:
+        return
+    where, expected = dvc_hashes.object_path(md5, cache), md5
+    listed = dvc_hashes.read_listing(md5, cache)
+    if listed is not None:
+        present = dvc_hashes.files_below(made)
+        name = next(name for name in sorted(listed.keys() | present.keys()) if listed.get(name) != present.get(name))
+        found, expected = present.get(name, "no such file"), listed.get(name, "no such file")
+        where = dvc_hashes.object_path(expected, cache) if name in listed else where
+    raise CorruptArtifact(
+        "DVC's object is not what its hash says",
+        where=where,
+        expected=f"md5 {expected}",
+        found=found,
+        todo="remove it and `dvc pull`, or `dvc repro` makes it again",
+    )

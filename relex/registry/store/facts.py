@@ -44,7 +44,7 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
         "git": git_state(),
         "params_sha256": file_sha256(workspace.PARAMS) if workspace.PARAMS.is_file() else None,
         "dvc_lock_sha256": file_sha256(dvc_lock.LOCK) if dvc_lock.LOCK.is_file() else None,
-        "dvc": dvc_hashes(),  # of the artifacts it came from
+        "dvc": artifact_hashes(),  # of the artifacts it came from
         "base": {
             "source": params.base.source.model_dump(mode="json"),
             "weights_sha256": trajectory.base_sha256,
@@ -124,7 +124,7 @@ def _artifact(winner: Winner | None) -> dict[str, str]:
     if winner is None:
         return {}
     out = winner.folder.parts[0]
-    hashes = dvc_hashes()
+    hashes = artifact_hashes()
     return {"path": winner.folder.as_posix(), "out": out, **({"md5": hashes[out]} if out in hashes else {})}
 
 
@@ -135,7 +135,7 @@ def git_state() -> dict[str, Any]:
     return {"commit": commit, "dirty": bool(dirty) if commit else None}
 
 
-def dvc_hashes() -> dict[str, str]:
+def artifact_hashes() -> dict[str, str]:
     """DVC's hash of every output that a lineage names, by its path."""
     return {path: md5 for path, md5 in dvc_lock.recorded().items() if path in _LINEAGE_OUTS}
 

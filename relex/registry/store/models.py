@@ -152,7 +152,7 @@ def check_packaging(connection: Connection, version: Version) -> None:
 def check_present(connection: Connection, version: Version) -> None:
     """InputError unless every file that a version was registered with is where it was put, at its size.
 
-    Sizes only: hashing means fetching all of it, which `relex lineage` and `relex fetch` do.
+    Sizes only: hashing means fetching all of it, which fetch.check_stored does.
     """
     recorded: dict[str, Any] = read_lineage(connection, version)["files"]
     if version.tags.get(MODE_TAG) == "reference":

@@ -12,6 +12,7 @@ from relex.core.errors import InputError
 from relex.core.timing import timed
 from relex.core.workspace import BASE, BASE_METRICS, PROBLEMS
 from relex.rewards.problem import SPLITS, load_split
+from relex.stages.base import sound
 from relex.stages.base.package import write_checkpoint
 from relex.stages.base.params import Base, EmbeddedBase, FolderBase, HubBase, PackageBase
 
@@ -75,8 +76,10 @@ def check_checkpoint(folder: Path) -> None:
 
 
 def copy_folder(source: Path, folder: Path) -> None:
-    """Copy the configuration, tokenizer and safetensors files of a checkpoint folder."""
+    """Copy the configuration, tokenizer and safetensors files of a checkpoint folder; InputError for one that is no
+    sound model."""
     check_checkpoint(source)
+    sound.check(source)
     for path in sorted({path for pattern in _WANTED for path in source.glob(pattern) if path.is_file()}):
         if path.name != "lineage.json":  # of a registered model: what it descends from, not what it is
             shutil.copyfile(path, folder / path.name)

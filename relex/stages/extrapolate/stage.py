@@ -41,10 +41,16 @@ def run(extrapolate: Extrapolate) -> None:
         request = Request(auto_targets(workspace.DIAGNOSIS) if asked == "auto" else asked, extrapolate)
         variants = {variant.name: request.vary(**variant.changes()) for variant in extrapolate.variants}
         _extrapolate(
-            workspace.TRAJECTORY, workspace.BASE, request, workspace.CANDIDATES, replace=True, variants=variants
+            workspace.TRAJECTORY,
+            workspace.BASE,
+            request,
+            workspace.CANDIDATES,
+            replace=True,
+            thorough=True,  # one of these may be promoted
+            variants=variants,
         )
         last = Trajectory(workspace.TRAJECTORY).steps[-1]
-        materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True)
+        materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True, thorough=True)
         atomic.write_json(workspace.EXTRAPOLATION_METRICS, {"observed_step": last})
     listed = ", ".join(str(target) for target in request.targets)
     many = f", each in {1 + len(variants)} variants" if variants else ""
@@ -67,10 +73,14 @@ def _extrapolate(
     out: Path,
     *,
     replace: bool,
+    thorough: bool = False,
     ray: str | None = None,
     variants: Mapping[str, Request] = MappingProxyType({}),
 ) -> None:
-    with atomic.new_folder(out, replace=replace) as folder, Window(Trajectory(trajectory), base) as window:
+    with (
+        atomic.new_folder(out, replace=replace) as folder,
+        Window(Trajectory(trajectory), base, thorough=thorough) as window,
+    ):
         asked = [request, *variants.values()]
         for one in asked:
             one.check(window.steps, window.names)

@@ -17,6 +17,7 @@ Row = Mapping[str, Any]
 Adapter = Callable[[Row], tuple[Any, str]]  # a row's (question, answer)
 
 _NEWLINE = "\n"
+_LONGEST = 1 << 22  # characters of a line: no problem is so long, and memory is not endless
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,22 @@ def read_table(path: Path, where: str = "") -> list[dict[str, Any]]:
             with open(path, newline="", encoding="utf-8") as handle:
                 return list(csv.DictReader(handle))
     except FileNotFoundError:
-        raise InputError("the file is missing", where=place) from None
+        raise InputError("the file is missing", where=place, todo="put it there, or correct the path") from None
     except (ValueError, OSError, csv.Error) as error:
         raise InputError("the file cannot be read", where=place, found=error) from error
     raise InputError("unknown kind of file", where=place, expected=".jsonl, .parquet or .csv")
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").split(_NEWLINE), 1):
+    with open(path, encoding="utf-8", newline=_NEWLINE) as handle:
+        lines = enumerate(iter(lambda: handle.readline(_LONGEST + 1), ""), 1)
+        yield from _rows(lines)
+
+
+def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    for number, line in lines:
+        if len(line) > _LONGEST:
+            raise ValueError(f"line {number} is longer than {_LONGEST} characters")
         if not line.strip():
             continue
         try:

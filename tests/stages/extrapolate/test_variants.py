@@ -9,12 +9,15 @@ import pytest
 from relex.checkpoints.digest import weights_sha256
 from relex.core import workspace
 from relex.core.atomic import read_json
+from relex.core.digest import folder_sha256
 from relex.core.errors import InputError, InputErrors
 from relex.stages.evaluate.contestants import load_contestants
 from relex.stages.extrapolate import stage as extrapolate
+from relex.trajectory import stamps
 from relex.window.options import Options
 from relex.window.request import Request
 from tests.builders.contests import set_champion, write_params
+from tests.builders.damage import flip
 from tests.builders.nights import make_project
 from tests.builders.windows import line_with_noise, write_trajectory
 
@@ -92,3 +95,17 @@ def test_the_observed_model_has_the_step_at_which_training_ended(project: Path) 
     workspace.EXTRAPOLATION_METRICS.write_text("{}")
     with pytest.raises(InputError, match="which step was observed last"):
         load_contestants()
+
+
+@pytest.mark.parametrize("damaged", ["trajectory/steps/000002.safetensors", "base/model.safetensors"])
+def test_the_stage_hashes_what_may_be_promoted_whatever_is_known_of_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    monkeypatch.setattr(stamps, "_stamp", lambda path: [])  # a bit that turns in the medium changes no stamp
+    params = write_params(project, SECTION)
+    extrapolate.run(params.extrapolate)
+    before = folder_sha256(workspace.CANDIDATES)
+    flip(Path(damaged))
+    with pytest.raises(InputError, match="wrong hash|another base"):
+        extrapolate.run(params.extrapolate)
+    assert folder_sha256(workspace.CANDIDATES) == before
