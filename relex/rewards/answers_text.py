@@ -33,3 +33,28 @@ def _scan(text: str) -> tuple[list[str], bool]:
         else:
             return found, True
     return found, False
+
+
+_SAID = re.compile(r"\banswer\b(?:[^.\n:=]{0,60}?\bis\b\s*:?|\s*\**\s*[:=])\s*\**\s*", re.IGNORECASE)
+_SENTENCE_END = re.compile(
+    r"(?<!\d)\.(?:\s|\*|$)|\.(?:\s+[A-Z\\#]|\s*$)|\n|,?\s+(?:because|since|so|as|which)\b|\s\([a-z]"
+)
+_LONGEST_LINE = 400
+
+
+def stated(text: str) -> str | None:
+    """What stands behind the last "answer" of a text, to the end of its sentence; None where nothing does."""
+    last = None
+    for last in _SAID.finditer(text):  # noqa: B007  the last one
+        pass
+    if last is None:
+        return None
+    rest = text[last.end() : last.end() + _LONGEST_LINE]
+    end = _SENTENCE_END.search(rest)
+    return (rest[: end.start()] if end else rest).strip().strip("*").strip() or None
+
+
+def last_line(text: str) -> str | None:
+    """The last line that holds anything."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else None

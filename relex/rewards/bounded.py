@@ -29,11 +29,13 @@ from relex.core.code import ROOT
 from relex.core.errors import StageFailed
 from relex.core.pipes import receive, send
 from relex.rewards.confined import EVALUATED, check_available, confine
+from relex.rewards.sizes import TooMuch
 from relex.rewards.unevaluated import disarm
 
 CPU_SECONDS = 5.0  # per request
 QUICK_SECONDS = 0.5  # of a request's first try in a batch: honest answers take milliseconds
-BATCH_SECONDS = 30.0  # for the second tries of a batch together
+QUICKEST_SECONDS = 0.1  # of a first try in a large batch
+BATCH_SECONDS = 30.0  # for the first tries of a batch together, as far as QUICKEST_SECONDS allow, and for the second
 _CPU_SECONDS = {"format": 0.5}  # where a request is a matter of microseconds unless it is hostile
 _POOL = 4  # servers of one scorer at most
 # What the helper needs to find its modules and to compute right; the servers empty what they get.
@@ -145,13 +147,15 @@ _WARM: Mapping[str, Sequence[dict[str, Any]]] = {
 def ask_all(scorer: str, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
     """The replies to a batch, as BoundedWorker.ask gives them, from several servers side by side.
 
-    Every request has QUICK_SECONDS at first. Those that need more share BATCH_SECONDS, each the scorer's own bound at
-    most: what a batch of hostile texts costs is bounded, and depends on the batch alone, not on its order.
+    Every request has QUICK_SECONDS at first, in a batch of more than sixty less, down to QUICKEST_SECONDS. Those that
+    need more share BATCH_SECONDS, each the scorer's own bound at most: what a batch of hostile texts costs is bounded,
+    and depends on the batch alone, not on its order.
     """
-    replies = _side_by_side(scorer, requests, QUICK_SECONDS)
+    first = min(QUICK_SECONDS, max(QUICKEST_SECONDS, BATCH_SECONDS / max(1, len(requests))))
+    replies = _side_by_side(scorer, requests, first)
     late = [place for place, reply in enumerate(replies) if reply is None]
     seconds = min(_CPU_SECONDS.get(scorer, CPU_SECONDS), BATCH_SECONDS / len(late)) if late else 0.0
-    if seconds > QUICK_SECONDS:
+    if seconds > first:
         for place, reply in zip(late, _side_by_side(scorer, [requests[at] for at in late], seconds), strict=True):
             replies[place] = reply
     return replies
@@ -191,7 +195,7 @@ def _serve(handle_request: Judge) -> None:
         signal.setitimer(signal.ITIMER_REAL, CLOCK_SECONDS)
         try:
             reply = handle_request(request)
-        except (MemoryError, RecursionError):
+        except (MemoryError, RecursionError, TooMuch):
             reply = {"bound": True}
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}"}

@@ -15,6 +15,9 @@ from typing import Any
 
 _LONGEST = 20_000  # characters
 _HIGHEST_POWER = 4096  # exponent of plain numbers, and bits of a shift: beyond it the result only costs memory
+_MOST_BITS = 1 << 20  # of a power of powers
+_HIGHEST_COUNT = 10_000  # argument of a factorial and of its like
+_COUNTING = ("sympy.functions.combinatorial.", "sympy.functions.special.gamma_functions")
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -99,13 +102,8 @@ def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
         return _UNARY[type(node.op)](_value(node.operand, names))
     if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
         left, right = _value(node.left, names), _value(node.right, names)
-        if (
-            isinstance(node.op, ast.Pow | ast.LShift)
-            and _number(left)
-            and _number(right)
-            and abs(right) > _HIGHEST_POWER
-        ):
-            raise Rejected(f"a power above {_HIGHEST_POWER}")
+        if isinstance(node.op, ast.Pow | ast.LShift):
+            _check_power(left, right)
         if not isinstance(node.op, ast.Add) and any(isinstance(side, str | list | tuple) for side in (left, right)):
             raise Rejected("a repeated or formatted text")
         return _BINARY[type(node.op)](left, right)
@@ -130,6 +128,20 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) or bool(
         getattr(value, "is_Rational", False) or getattr(value, "is_Float", False)
     )
+
+
+def _check_power(base: Any, exponent: Any) -> None:
+    """Rejected for a power of numbers that would cost more to compute than anybody can answer."""
+    if not (_number(base) and _number(exponent)):
+        return
+    if abs(exponent) > _HIGHEST_POWER or abs(exponent) * _bits(base) > _MOST_BITS:
+        raise Rejected(f"a power above {_HIGHEST_POWER}, or of more than {_MOST_BITS} bits")
+
+
+def _bits(value: Any) -> int:
+    """Binary digits of a whole number or a fraction; 1 of a float, which has as many whatever its power."""
+    parts = (value,) if isinstance(value, int) else (getattr(value, "p", 1), getattr(value, "q", 1))
+    return max(1, *(int(part).bit_length() for part in parts))
 
 
 # Makers of a number or a symbol of its text, which read it by themselves.
@@ -165,7 +177,14 @@ def _called(node: ast.Call, names: Mapping[str, Any]) -> Any:
         ):
             raise Rejected(f"the argument {str(keyword.arg)[:40]!r}")
         given["evaluate"] = keyword.value.value
-    return function(*(_value(argument, names) for argument in node.args), **given)
+    arguments = [_value(argument, names) for argument in node.args]
+    if getattr(function, "__name__", "") == "Pow" and len(arguments) == 2:
+        _check_power(*arguments)
+    if str(getattr(function, "__module__", "")).startswith(_COUNTING) and any(
+        _number(argument) and abs(argument) > _HIGHEST_COUNT for argument in arguments
+    ):
+        raise Rejected(f"a factorial or its like above {_HIGHEST_COUNT}")
+    return function(*arguments, **given)
 
 
 @lru_cache(maxsize=1)

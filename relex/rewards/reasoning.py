@@ -6,7 +6,6 @@ expressions.py in their place before an answer is seen. docs/scorers.md has the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -19,7 +18,7 @@ REFUSED: Mapping[str, str] = {
     "composite": "it is made of other tasks: name those",
 }
 
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_OPEN, _CLOSE = "<answer>", "</answer>"
 
 
 def judge(completion: str, *, task: str, threshold: float, item: dict[str, Any]) -> dict[str, Any]:
@@ -27,8 +26,7 @@ def judge(completion: str, *, task: str, threshold: float, item: dict[str, Any])
 
     The answer is what stands in the last <answer>...</answer>, else the whole completion, stripped.
     """
-    tagged = _TAGGED.findall(completion)
-    answer = (tagged[-1] if tagged else completion).strip()
+    answer = _tagged(completion).strip()
     if not answer:
         return {"value": 0.0, "extracted": None}
     try:
@@ -36,6 +34,15 @@ def judge(completion: str, *, task: str, threshold: float, item: dict[str, Any])
     except Exception:  # a task's parser may trip over any malformed answer: it is wrong, not an error of ours
         value = 0.0
     return {"value": float(value >= threshold), "extracted": answer}
+
+
+def _tagged(text: str) -> str:
+    """What stands in the last pair of tags, else the whole; in one pass, however many tags are open."""
+    found, begin = text, text.find(_OPEN)
+    while begin >= 0 and (end := text.find(_CLOSE, begin)) >= 0:
+        found = text[begin + len(_OPEN) : end]
+        begin = text.find(_OPEN, end)
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -12,8 +12,10 @@ import pytest
 
 from relex.core.errors import InputError
 from relex.rewards import bounded, confined
+from relex.rewards.answers import judge
 from relex.rewards.bounded import BoundedWorker, ask_all
 from relex.rewards.score import Answered, score, score_all
+from relex.rewards.sizes import TooMuch
 from relex.stages.problems.rows import gym
 from tests import hostile
 from tests.builders import ROOT
@@ -181,6 +183,36 @@ def test_a_system_without_libseccomp_is_told_so_before_any_work(monkeypatch: pyt
         confined.check_available()
     with pytest.raises(InputError, match="libseccomp"):
         BoundedWorker("math-verify")
+
+
+def test_a_large_batch_of_hostile_texts_is_bounded_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = []
+
+    def late(scorer: str, requests: list, seconds: float) -> list:
+        spent.append(len(requests) * seconds)
+        return [None] * len(requests)
+
+    monkeypatch.setattr(bounded, "_side_by_side", late)
+    for size in (60, 64, 300):
+        spent.clear()
+        assert ask_all("math-verify", [{}] * size) == [None] * size
+        assert sum(spent) <= 2 * bounded.BATCH_SECONDS + 1e-9
+
+
+@pytest.mark.parametrize(
+    "text", ["9^{9^{9^{9}}}", "10^{10^{10}}!", "(" * 100, "1" * 3000, "(x+y+z+w)^{900}", "\\sum_{k=1}^{10^{12}} k^{-2}"]
+)
+def test_an_answer_that_would_cost_too_much_is_refused_before_it_is_computed_and_counted(text: str) -> None:
+    assert ask_all("math-verify", [{"completion": f"\\boxed{{{text}}}", "answer": "5", "entry": None}]) == [None]
+    with pytest.raises(TooMuch):
+        judge(f"\\boxed{{{text}}}", "5")
+
+
+def test_many_open_tags_are_read_in_one_pass_and_the_last_closed_pair_counts() -> None:
+    own = entry("countdown")
+    right = own["item"]["metadata"]["expression"]
+    text = "<answer>" * 2_000 + "</answer><answer>1</answer>" + f"<answer>{right}</answer><answer>2"
+    assert score("reasoning-gym", text, "-", own).extracted == right
 
 
 def test_a_format_has_no_second_try_beyond_its_own_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,3 +120,17 @@ def test_any_text_is_read_or_refused(text):
     refusals = (Rejected, SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
     with contextlib.suppress(*refusals):
         literal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["factorial(10**9)", "binomial(10**9, 7)", "gamma(10**8)", "Pow(10, 10**10)", "((2**4096)**4096)**4096"],
+)
+def test_a_number_of_very_many_digits_is_rejected_before_it_is_computed(text):
+    with pytest.raises(Rejected):
+        parse_expr(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("factorial(5)", 120), ("binomial(10, 5)", 252), ("2**100", 2**100)])
+def test_a_number_of_few_digits_is_computed(text, value):
+    assert parse_expr(text) == value

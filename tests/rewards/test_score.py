@@ -32,9 +32,10 @@ def judged(pair: dict) -> bool:
     return score("math-verify", pair["completion"], pair["answer"], entry).value == 1.0
 
 
-def test_at_least_200_hand_checked_pairs_score_right_on_the_main_thread() -> None:
+def test_at_least_400_different_hand_checked_pairs_score_as_judged_each_with_its_reason() -> None:
     wrong = [pair for pair in PAIRS if judged(pair) != pair["right"]]
-    assert len(PAIRS) >= 200
+    assert len({(pair["answer"], pair["completion"], pair.get("percent")) for pair in PAIRS}) == len(PAIRS) >= 400
+    assert all(pair["reason"] for pair in PAIRS)
     assert wrong == []
 
 
@@ -46,12 +47,12 @@ def test_the_pairs_hold_right_and_wrong_answers_of_every_kind() -> None:
 
 def test_the_pairs_score_the_same_in_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(judged, BENIGN)) == [pair["right"] for pair in BENIGN]
+        assert list(pool.map(judged, BENIGN[::4])) == [pair["right"] for pair in BENIGN[::4]]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_pairs_score_the_same_in_worker_processes(method: str) -> None:
-    some = BENIGN[::4]
+    some = BENIGN[::16]
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(judged, some) == [pair["right"] for pair in some]
 
