@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from relex.core.errors import InputError, InputErrors
 from relex.core.section import Section
 from relex.core.workspace import PARAMS
+from relex.params.redact import names_a_secret, redact
 from relex.params.registry import Registry
 from relex.params.rules import cross_checks
 from relex.stages.base.params import Base
@@ -73,7 +74,7 @@ def check(path: Path) -> tuple[dict[str, Any], list[InputError]]:
     except FileNotFoundError:
         return {}, [InputError("the file is missing", where=path, todo="run in the project's root")]
     except (OSError, UnicodeDecodeError, YAMLError) as error:
-        return {}, [InputError("not readable as YAML", where=path, found=" ".join(str(error).split()))]
+        return {}, [InputError("not readable as YAML", where=path, found=redact(" ".join(str(error).split())))]
     if not isinstance(raw, dict):
         return {}, [InputError("not a mapping of sections", where=path, found=type(raw).__name__)]
     errors = [
@@ -123,5 +124,7 @@ def _explain(path: Path, section: str, faults: list[Any]) -> list[InputError]:
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
         shown = fault["type"] != "missing" and not isinstance(fault["input"], dict | list)
-        explained.append(InputError(what, where=f"{path}: {where}", found=repr(fault["input"]) if shown else ""))
+        hidden = any(names_a_secret(str(part)) for part in fault["loc"])
+        found = "***" if hidden else redact(repr(fault["input"]))
+        explained.append(InputError(what, where=f"{path}: {where}", found=found if shown else ""))
     return explained

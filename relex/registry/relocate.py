@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from relex.core.errors import InputError
 from relex.params.load import Params
+from relex.params.redact import redact
 from relex.registry.store import places
-from relex.registry.store.connection import database_file, redact, registry_errors
+from relex.registry.store.connection import database_file, registry_errors
 from relex.registry.store.places import Place
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from relex.core.atomic import new_file
 from relex.core.errors import InputError, RelexError
 from relex.core.workspace import STATE
 from relex.params.load import Params
+from relex.params.redact import redact
 from relex.registry.store import places
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-_SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _FULL_TEXTS = ("No space left on device", "disk is full", "Disk quota exceeded", "File too large")
 # What SQLite and MLflow say of a file that is no database, or one whose making was broken off.
 _DAMAGED_TEXTS = ("file is not a database", "disk image is malformed", "duplicate column name", "already exists\n[SQL")
@@ -185,17 +184,6 @@ def registry_errors(params: Params) -> Iterator[None]:
         if kind is None:
             raise
         raise _ERRORS[kind](params, error) from None
-
-
-def redact(text: object) -> str:
-    """`text` without user:password@ of any URI, without password parameters, and without secrets of the environment."""
-    result = re.sub(r"(\w[\w+.-]*://)[^/\s@'\"]+@", r"\1***@", str(text))
-    result = re.sub(r"(?i)([?&;](?:password|passwd|token|secret|sslpassword)=)[^&\s'\";]+", r"\1***", result)
-    for name in _SECRET_VARIABLES:
-        value = os.environ.get(name)
-        if value and len(value) > 3:
-            result = result.replace(value, "***")
-    return result
 
 
 def _kind(error: Exception) -> str | None:
