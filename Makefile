@@ -1,3 +1,4 @@
+# make setup     set up .venv, or mend it after this folder was moved or copied; the others do so by themselves
 # make nightly   set up once, then run the night that params.yaml describes
 # make check     set up once, then lint, type check, check the import contracts, and run the quick tests: 3 minutes at most
 # make test      the same with every test, on the real parts, in two processes
@@ -13,10 +14,12 @@ STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: nightly check test bench lint
+.PHONY: setup nightly check test bench lint moved
 
 nightly: $(STAMP)
 	@$(BIN)/python -m flows.nightly
+
+setup: $(STAMP)
 
 check: lint
 	$(PYTEST) -m "not real and not slow"
@@ -33,11 +36,19 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
 
+# An environment holds the path that it was made at. The stamp says which; at another one it is mended: what is
+# installed stays, and pip finds it.
+ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
+$(STAMP): moved
+endif
+
 # torch comes first, with its own dependencies, so that the build fits the machine; everything else exactly as locked.
 $(STAMP): $(LOCK) pyproject.toml
-	@echo "setting up $(VENV): a few minutes and about 4 GB, once"
+	@test -x $(BIN)/python && echo "bringing $(VENV) up to date, for this folder" \
+		|| echo "setting up $(VENV): a few minutes and about 4 GB, once"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python infra/moved_environment.py
 	$(PIP) torch==2.13.0
 	$(PIP) --no-deps -r $(LOCK)
 	$(PIP) --no-deps --no-build-isolation -e .
-	@touch $@
+	@printf '%s\n' "$(CURDIR)" > $@

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from relex.core.errors import RelexError
+from relex.params.redact import redact
 
 
 def run_command_line(
@@ -17,6 +18,6 @@ def run_command_line(
     try:
         run(options)
     except RelexError as error:
-        print(f"relex: {error}", file=sys.stderr)
+        print(f"relex: {redact(error)}", file=sys.stderr)
         return error.exit_code
     return 0

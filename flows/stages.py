@@ -18,6 +18,7 @@ from prefect.states import State
 
 from flows.supervise import supervised
 from relex.core.errors import InputError, StageFailed
+from relex.params.redact import redact
 
 STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
 
@@ -57,10 +58,13 @@ def environment() -> dict[str, str]:
 
 
 def run_command(command: Sequence[str], log: Callable[[str], Any], folder: Path | None = None) -> list[str]:
-    """Run to the end, passing on every line; its lines. InputError for exit code 2, StageFailed for any other."""
+    """Run to the end, passing on every line; its lines, without secrets: they go to Prefect's server.
+
+    InputError for exit code 2, StageFailed for any other.
+    """
     with supervised(command, environment=environment(), output=subprocess.PIPE, folder=folder) as process:
         lines = []
-        for line in _lines(process):
+        for line in map(redact, _lines(process)):
             lines.append(line)
             if not line.strip().startswith(_HINTS):
                 log(line)
@@ -70,7 +74,7 @@ def run_command(command: Sequence[str], log: Callable[[str], Any], folder: Path 
     if code == 2 or "2" in inner:
         raise InputError("\n".join(line for line in lines if line.startswith("relex:")) or f"{command[0]} refused")
     if code:
-        raise StageFailed(f"{' '.join(command)} ended with exit code {inner[-1] if inner else code}")
+        raise StageFailed(f"{redact(' '.join(command))} ended with exit code {inner[-1] if inner else code}")
     return lines
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from relex.core.atomic import read_json
 from relex.core.workspace import CANDIDATES, DECISION, EVALUATION_METRICS, PARAMS, REPORT, STATE, TRAIN_METRICS
 from relex.params.load import load
+from relex.params.redact import redact
 
 # What a suite's role means to a reader; the suites that choose and gate are not reported here.
 _REPORTED = {"test": "in-domain", "ood": "out-of-domain"}
@@ -79,5 +80,5 @@ def _mlflow_view() -> str:
     """How to look at the registry; a server's address may hold credentials and is not printed."""
     uri = load(PARAMS).registry.tracking_uri
     if uri.startswith("sqlite:"):
-        return f".venv/bin/mlflow ui --backend-store-uri {uri}"
+        return f".venv/bin/mlflow ui --backend-store-uri {redact(uri)}"
     return "the server that registry.tracking_uri in params.yaml names"

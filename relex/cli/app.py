@@ -29,5 +29,7 @@ def main() -> None:
     try:
         app()
     except RelexError as error:
-        print(f"relex: {error}", file=sys.stderr)
+        from relex.params.redact import redact
+
+        print(f"relex: {redact(error)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -117,6 +117,17 @@ def rebuild(
 
 
 @commands.command(rich_help_panel=_PANEL)
+def relocate(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say what would change.")] = False,
+) -> None:
+    """Mend a registry in this folder's database that still names its files in the folder it was made in."""
+    from relex.params.load import read_params
+    from relex.registry import relocate as action
+
+    typer.echo(action.relocate(read_params(), yes=yes))
+
+
+@commands.command(rich_help_panel=_PANEL)
 def serve(
     model: ModelArgument,
     host: Annotated[str, typer.Option(help="Where the server listens.")] = "127.0.0.1",

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from relex.core.errors import InputError
+from relex.params.redact import redact
 
 _LARGEST = 1 << 20  # bytes; a complete parameter file has some thousand
 _MOST = 100_000  # values, each counted as often as it is referred to
@@ -28,10 +29,10 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError("nested too deep", where=path, todo="write the values out") from None
     except MarkedYAMLError as error:
         line = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else path
-        found = " ".join(str(error.problem or error).split()).removeprefix("found ")[:300]
+        found = redact(" ".join(str(error.problem or error).split()).removeprefix("found "))[:300]
         raise InputError("not readable as YAML", where=line, found=found, todo="correct that line") from None
     except (OSError, UnicodeDecodeError, YAMLError, ValueError) as error:
-        found = " ".join(str(error).split())[:300]
+        found = redact(" ".join(str(error).split()))[:300]
         raise InputError("not readable as YAML", where=path, found=found, todo="save it as UTF-8 text") from None
     if not isinstance(raw, dict):
         raise InputError("not a mapping of sections", where=path, found=type(raw).__name__)

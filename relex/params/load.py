@@ -16,6 +16,7 @@ from relex.core.errors import InputError, InputErrors
 from relex.core.section import Section
 from relex.core.workspace import PARAMS
 from relex.params import document
+from relex.params.redact import names_a_secret, redact
 from relex.params.registry import Registry
 from relex.params.rules import cross_checks
 from relex.stages.base.params import Base
@@ -118,5 +119,7 @@ def _explain(path: Path, section: str, faults: list[Any]) -> list[InputError]:
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
         shown = fault["type"] != "missing" and not isinstance(fault["input"], dict | list)
-        explained.append(InputError(what, where=f"{path}: {where}", found=repr(fault["input"])[:200] if shown else ""))
+        hidden = any(names_a_secret(str(part)) for part in fault["loc"])
+        found = "***" if hidden else redact(repr(fault["input"]))[:200]
+        explained.append(InputError(what, where=f"{path}: {where}", found=found if shown else ""))
     return explained

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.params.load import Params
+from relex.params.redact import redact, redacted
 from relex.registry import card
 from relex.registry.store import dvc_held, evidence, log, models, moves, runs, versions
 from relex.registry.store.connection import connect, registry_errors
@@ -27,7 +28,8 @@ def register(params: Params) -> str:
     if winner:
         models.check_unchanged(winner.folder, winner.model_sha256)
         dvc_held.check(winner.folder, artifact_hashes())
-    facts = {**gather(params, decision), "example": models.example_prompt()}
+    # All of it is uploaded, in files, tags and descriptions.
+    facts = redacted({**gather(params, decision), "example": models.example_prompt()})
     with registry_errors(params):
         connection = connect(params)
         moves.settle(connection)
@@ -42,7 +44,7 @@ def register(params: Params) -> str:
             versions.write_note(connection, found[0].number)
             return f"already registered: {params.registry.model} version {found[0].number}. Night: run {run}"
         evaluation = read_json(workspace.EVALUATION_METRICS)
-        text = card.write(params, facts, evaluation)
+        text = redact(card.write(params, facts, evaluation))
         model_id = models.upload(connection, params, run, winner.folder, facts, text)
         runs.attach_metrics(connection, run, model_id, evaluation, winner.name)
         version = _create_version(connection, model_id, run, facts, params.registry.mode)

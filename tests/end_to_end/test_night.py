@@ -15,6 +15,7 @@ import pytest
 
 from flows.stages import STAGES
 from tests.builders.project import SMALL, Project, alive, family, runs, wait_for
+from tests.end_to_end.conftest import MARK
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -53,6 +54,22 @@ def test_a_night_prints_what_it_did_and_the_decision_in_the_metrics(first_night)
         assert said in printed
     decision = json.loads((project.folder / "metrics/decision.json").read_text())
     assert f"{decision['outcome']}: {decision['sentence']}" in " ".join(printed.split())
+
+
+def test_no_secret_of_the_environment_or_of_a_uri_is_in_anything_that_the_night_left_or_printed(first_night):
+    project, printed = first_night
+    assert MARK not in printed
+    own = {"params.yaml", ".dvc/config.local", ".git/config"}  # where a user put them
+    left = [path for path in project.folder.parent.rglob("*") if path.is_file()]
+    names = {path.relative_to(project.folder).as_posix() for path in left if path.is_relative_to(project.folder)}
+    assert names >= own | {"mlflow.db", ".prefect/prefect.db", ".relex/live.log"}
+    assert any(path.is_relative_to(project.folder.parent / "store") for path in left)
+    found = [path for path in left if MARK.encode() in path.read_bytes()]
+    assert {path.relative_to(project.folder).as_posix() for path in found} == own
+    refs = project.run("git", "for-each-ref", "refs/exps", "--format=%(refname)").stdout.split()
+    (kept,) = [ref for ref in refs if "/night-" in ref]
+    assert project.run("git", "grep", "-aF", MARK, kept).returncode == 1  # found nowhere
+    assert "password=***" in project.run("git", "show", f"{kept}:params.yaml").stdout
 
 
 def test_the_printed_table_is_the_one_in_the_metrics(first_night):

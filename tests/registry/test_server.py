@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+from mlflow.tracking.request_header.registry import _request_header_provider_registry as header_providers
 
 from relex.core.errors import InputError
 from relex.params.load import Params
@@ -30,6 +33,7 @@ from relex.registry.store import connection as registry_client
 from relex.registry.store import moves as registry_moves
 from relex.registry.store import versions as registry_versions
 from relex.stages.train import step_stream
+from tests.builders.gate import gate
 from tests.builders.nights import change_params, finish_night
 from tests.registry.test_moves import NEW, OLD, PROCESSES, distinct, install, killed_promotion, shown
 
@@ -165,6 +169,80 @@ def test_a_server_that_dies_during_registration_is_completed_by_the_next_registe
     experiment = connection.client.get_experiment_by_name("dies nights").experiment_id
     assert len(connection.client.search_logged_models([experiment])) == 1
     assert len(connection.client.search_runs([experiment], "tags.`relex.kind` = 'night'")) == 1
+
+
+SECRETS = {name: f"plant-{name}-71f0" for name in ("password", "token", "header", "variable", "hub", "storage", "git")}
+
+
+class Header(RequestHeaderProvider):
+    """A header that a company's plug-in for MLflow adds to every request."""
+
+    def in_context(self) -> bool:
+        return True
+
+    def request_headers(self) -> dict[str, str]:
+        return {"X-Gate": SECRETS["header"]}
+
+
+@pytest.mark.parametrize("shown_as", ["uri", "variables"])
+def test_a_night_behind_a_gate_leaves_no_secret_on_the_server_in_the_project_or_in_a_message(
+    project: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    shown_as: str,
+) -> None:
+    monkeypatch.setattr(header_providers, "_registry", [*header_providers._registry, Header()])
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for name, key in (("FOO_API_KEY", "variable"), ("HF_TOKEN", "hub"), ("AWS_SECRET_ACCESS_KEY", "storage")):
+        monkeypatch.setenv(name, SECRETS[key])
+    if shown_as == "variables":
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "night")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS["password"])
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRETS["token"])  # the password goes before it
+    subprocess.run(["git", "init", "-q"], check=True)
+    remote = f"https://night:{SECRETS['git']}@git.example/x.git"
+    subprocess.run(["git", "remote", "add", "origin", remote], check=True)
+    user = f"night:{SECRETS['password']}@" if shown_as == "uri" else ""
+    model = f"gated-{shown_as}"
+    with gate(server.uri, "night", SECRETS["password"], ("X-Gate", SECRETS["header"])) as address:
+
+        def named(who: str) -> Params:
+            return change_params(project, tracking_uri=f"http://{who}{address}", model=model, experiment=model)
+
+        params = named(user)
+        step_stream.StepStream().append({"step": 1, "reward": 0.1})
+        stop = threading.Event()
+        stop.set()
+        assert registry_live.follow(params, stop) == "live: 1 steps sent"
+        finish_night(project, 1, champion=None)
+        decision = json.loads(Path("metrics/decision.json").read_text())
+        decision["sentence"] += f" Seen with {remote} and {SECRETS['variable']}."
+        Path("metrics/decision.json").write_text(json.dumps(decision))
+        Path("report.html").write_text(f"<p>{SECRETS['variable']}</p>")
+        assert "version 1" in register(params)
+        said = [promote(params), lineage(params, f"{model}@champion"), fetch(params, f"{model}/1", project / "got")]
+        finish_night(project, 2, champion=None)
+        register(params)
+        promote(params, "2", force=True, reason=f"because of {SECRETS['hub']} at {remote}")
+        said += [rollback(params, reason=SECRETS["storage"]), history(params)]
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(InputError, match="refused") as caught:
+            promote(named("night:plant-wrong-71f0@"))
+        said.append(str(caught.value))
+    with pytest.raises(InputError, match="cannot be reached") as caught:
+        promote(params)
+    said.append(str(caught.value))
+    said.extend(capfd.readouterr())
+    assert "plant-" not in "".join(said)
+    Path("params.yaml").unlink()  # what the user wrote stays what it is
+    shutil.rmtree(".git")
+    for name in ("metrics/decision.json", "report.html"):  # and these were given
+        Path(name).unlink()
+    left = [path for root in (server.folder, project) for path in root.rglob("*") if path.is_file()]
+    assert any(path.name == "params.yaml" for path in left)
+    assert [path for path in left if b"plant-" in path.read_bytes()] == []
 
 
 def test_training_steps_and_system_metrics_are_in_mlflow_while_the_training_runs_and_become_the_nights(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +20,11 @@ from relex.core.atomic import new_file
 from relex.core.errors import InputError, RelexError
 from relex.core.workspace import STATE
 from relex.params.load import Params
+from relex.params.redact import redact
+from relex.registry.store import places
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-ARTIFACTS = Path("mlartifacts")  # where a registry in a local database keeps its files
 
 # A night must not hang for minutes on a dead server; whoever needs other values sets the variables.
 _SETTINGS = {
@@ -37,10 +36,10 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-_SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _FULL_TEXTS = ("No space left on device", "disk is full", "Disk quota exceeded", "File too large")
 # What SQLite and MLflow say of a file that is no database, or one whose making was broken off.
 _DAMAGED_TEXTS = ("file is not a database", "disk image is malformed", "duplicate column name", "already exists\n[SQL")
+_DEFAULT_EXPERIMENT = "0"  # MLflow's own, made with the tables
 _UNREACHABLE_CODES = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 _UNREACHABLE_TEXTS = ("Max retries exceeded", "failed with exception", "Connection refused", "could not connect")
 
@@ -57,13 +56,15 @@ class RegistryRefused(InputError):
 class Connection:
     """An open registry. `uri` may hold credentials: it is printed only through `redact`.
 
-    remembered: ids that never change once found, to spare asking for them again.
+    database: the SQLite file that it is, when that lies in the project. remembered: ids that never change once found,
+    to spare asking for them again.
     """
 
     client: MlflowClient
     uri: str
     model: str
     experiment: str
+    database: Path | None = None
     remembered: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -72,24 +73,27 @@ class Connection:
         return urlsplit(self.uri).scheme.split("+")[0] not in ("http", "https", "databricks")
 
     def experiment_id(self, name: str) -> str:
-        """The experiment's id, made when it does not exist yet. Artifacts of a database lie in ARTIFACTS."""
+        """The experiment's id, made when it does not exist yet. Artifacts of a database lie in places.ARTIFACTS."""
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            location = ARTIFACTS.absolute().as_uri() if self.is_database else None
+            location = places.ARTIFACTS.absolute().as_uri() if self.is_database else None
             try:
-                return self.client.create_experiment(name, artifact_location=location)
+                self.client.create_experiment(name, artifact_location=location)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                found = self.client.get_experiment_by_name(name)  # another process was quicker
+                    raise  # else another process was quicker
+            found = self.client.get_experiment_by_name(name)
         if found is None or found.lifecycle_stage != "active":
             raise InputError(
                 "the experiment was deleted in MLflow",
                 where=name,
                 todo="restore it (mlflow experiments restore) or name another in params.yaml: registry.experiment",
             )
+        if self.database is not None and places.parse(found.artifact_location):
+            # Whoever made it, and was killed before this line: it is relative before the first run is made in it.
+            places.make_relative(self.database, found.experiment_id)
         return found.experiment_id
 
 
@@ -135,9 +139,12 @@ def connect(params: Params) -> Connection:
 
     if path is not None:
         _make_whole(path)
+    database = path.absolute() if path is not None and places.is_ours(path) else None
+    if database is not None:
+        places.check(database)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    return Connection(mlflow.MlflowClient(uri, uri), uri, params.registry.model, params.registry.experiment)
+    return Connection(mlflow.MlflowClient(uri, uri), uri, params.registry.model, params.registry.experiment, database)
 
 
 def _make_whole(path: Path) -> None:
@@ -158,6 +165,8 @@ def _make_whole(path: Path) -> None:
             client = mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}", f"sqlite:///{temporary.absolute()}")
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
+            if places.is_ours(path):
+                places.make_relative(temporary, _DEFAULT_EXPERIMENT)
 
 
 @contextlib.contextmanager
@@ -177,30 +186,21 @@ def registry_errors(params: Params) -> Iterator[None]:
         raise _ERRORS[kind](params, error) from None
 
 
-def redact(text: object) -> str:
-    """`text` without user:password@ of any URI, without password parameters, and without secrets of the environment."""
-    result = re.sub(r"(\w[\w+.-]*://)[^/\s@'\"]+@", r"\1***@", str(text))
-    result = re.sub(r"(?i)([?&;](?:password|passwd|token|secret|sslpassword)=)[^&\s'\";]+", r"\1***", result)
-    for name in _SECRET_VARIABLES:
-        value = os.environ.get(name)
-        if value and len(value) > 3:
-            result = result.replace(value, "***")
-    return result
-
-
 def _kind(error: Exception) -> str | None:
     """A key of _ERRORS for what MLflow, a database driver or a disk raises; None for any other."""
+    import sqlite3
+
     import requests
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     text = str(error)
-    ours = isinstance(error, (OSError, MlflowException, SQLAlchemyError))
+    ours = isinstance(error, (OSError, MlflowException, SQLAlchemyError, sqlite3.Error))
     if ours and any(sign in text for sign in _FULL_TEXTS):  # copytree reports it as text only
         return "full"
     if ours and any(sign in text for sign in _DAMAGED_TEXTS):
         return "damaged"
-    if isinstance(error, (SQLAlchemyError, requests.RequestException, ConnectionError, TimeoutError)):
+    if isinstance(error, (SQLAlchemyError, sqlite3.Error, requests.RequestException, ConnectionError, TimeoutError)):
         return "unreachable"
     if not isinstance(error, MlflowException):
         return None

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from relex.core.errors import InputError
+from relex.params.redact import redact
 from relex.registry.store.connection import Connection, run_tags, user
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def new_move(model: str, what: str, before: dict[str, str | None], after: dict[s
         "decision_sha256": None,
         "run": None,
     }
-    facts["why"] = str(facts.get("why", ""))[:_TEXT_LIMIT]
+    facts["why"] = redact(facts.get("why", ""))[:_TEXT_LIMIT]  # people read it, here and in history.jsonl
     return Move(
         id=uuid.uuid4().hex,
         when=now(),

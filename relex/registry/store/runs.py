@@ -15,7 +15,8 @@ from relex.core.atomic import read_json
 from relex.core.digest import file_sha256, json_sha256
 from relex.core.workspace import STATE
 from relex.params.load import Params
-from relex.registry.store.connection import Connection, redact, run_tags
+from relex.params.redact import redact
+from relex.registry.store.connection import Connection, run_tags
 from relex.registry.store.night import Decision
 from relex.registry.store.views import accuracy_against_step, accuracy_table, model_metrics, note, numbers
 from relex.stages.train import step_stream
@@ -52,12 +53,7 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
     _log(connection, night, metrics=_winner_metrics(decision, evaluation))
     _log(connection, night, metrics=[(name, value, 0) for name, value in numbers("seconds", lineage["spend"])])
     _log_inputs(connection, night, _SPLIT_CONTEXTS)
-    for path in (workspace.REPORT, *sorted(workspace.METRICS.glob("*.json"))):
-        if path.is_file():
-            connection.client.log_artifact(night.info.run_id, str(path), "metrics" if path.suffix == ".json" else None)
-    if workspace.PARAMS.is_file():  # it may name the registry with user and password
-        text = redact(workspace.PARAMS.read_text(encoding="utf-8"))
-        connection.client.log_text(night.info.run_id, text, workspace.PARAMS.name)
+    _log_text_files(connection, night)
     connection.client.log_dict(night.info.run_id, lineage, "lineage.json")
     connection.client.log_table(night.info.run_id, accuracy_table(evaluation), "accuracy.json")
     connection.client.log_figure(night.info.run_id, accuracy_against_step(evaluation), "plots/accuracy.png")
@@ -121,7 +117,7 @@ def _night_tags(decision: Decision, lineage: dict[str, Any], night: Run) -> dict
         "trajectory_sha256": lineage["trajectory"]["sha256"],
         "mlflow.note.content": decision.sentence,
     }
-    return {key: str(value) for key, value in tags.items() if value}
+    return {key: redact(value) for key, value in tags.items() if value}
 
 
 def _winner_metrics(decision: Decision, evaluation: dict[str, Any]) -> list[tuple[str, float, int]]:
@@ -154,7 +150,7 @@ def _log_evaluations(connection: Connection, experiment: str, night: Run, key: s
     for model, about in evaluation["models"].items():
         child = _child(connection, experiment, night, key, "evaluate", model)
         connection.client.set_tag(child.info.run_id, "mlflow.note.content", note(evaluation, model))
-        facts = {name: str(value) for name, value in about.items() if name != "folder"}
+        facts = {name: redact(value) for name, value in about.items() if name != "folder"}
         _log(connection, child, params={"model": model, **facts})
         _log(connection, child, metrics=[(n, v, 0) for n, v in model_metrics(evaluation, model).items()])
         _log_inputs(connection, child, [split for split in _SPLIT_CONTEXTS if split != "train"])
@@ -207,6 +203,17 @@ def _log_inputs(connection: Connection, run: Run, splits: Iterable[str]) -> None
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", _SPLIT_CONTEXTS[split])]))
     if inputs:
         connection.client.log_inputs(run.info.run_id, inputs)
+
+
+def _log_text_files(connection: Connection, run: Run) -> None:
+    """The report, the metrics and params.yaml, which may name the registry with user and password."""
+    files = {path: "" for path in (workspace.REPORT, workspace.PARAMS)}
+    files |= {path: "metrics/" for path in sorted(workspace.METRICS.glob("*.json"))}
+    for path, folder in files.items():
+        if path.is_file():
+            connection.client.log_text(
+                run.info.run_id, redact(path.read_text(encoding="utf-8")), f"{folder}{path.name}"
+            )
 
 
 def _number(text: str | None) -> float | None:
