@@ -14,6 +14,7 @@ from relex.registry.fetch import fetch_verified
 from relex.registry.store import models, versions
 from relex.registry.store.connection import connect, registry_errors
 from relex.registry.store.facts import tags as lineage_tags
+from relex.registry.store.needs import GIVEN_UP_TAG
 from relex.registry.store.versions import Version
 
 
@@ -33,6 +34,8 @@ def lineage(params: Params, model: str) -> str:
             _check_files(version, folder, facts)
         _check_tags(version, facts)
     known = {"version": str(version), "mode": version.tags[models.MODE_TAG], **version.lineage}
+    if GIVEN_UP_TAG in version.tags:
+        known["rebuild"] = f"what it was made from was let go on {version.tags[GIVEN_UP_TAG]}"
     width = max(map(len, known))
     return "\n".join(
         [
