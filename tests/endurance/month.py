@@ -1,11 +1,15 @@
 """A month in miniature: nights on real parts with retention on; whether the disk stays flat and what is kept works.
 
     python -m tests.endurance.month --nights 30
+    python -m tests.endurance.month --nights 30 --built     minutes instead of hours
 
 Every night is a real one (`python -m flows.nightly`: TRL, DVC, Prefect, MLflow), made small, with another seed of
 training and every fifth night another base. A line a night says what the disk holds. At the end every registered
 version is loaded, rebuilt (or refused, because retention let go of its inputs) and served, and every kept night is
 whole in DVC.
+
+--built: window, candidates and metrics come from tests/builders instead of stages, promoted every sixth night; DVC, the
+registry, save and prune are the real ones, and there is no Prefect.
 
 Flat: without what registered versions themselves need (their weights, the inputs of held rebuilds), which may grow with
 every promotion, the bytes after the first night beyond the limit stay within 10 % of what they were then.
@@ -31,7 +35,10 @@ from pathlib import Path
 
 from relex.core.sizes import parse_size, show_bytes
 from relex.retention.folders import bytes_of
+from relex.retention.prune import prune
+from tests.builders.nights import make_project
 from tests.builders.project import SMALL, Project, wait_for
+from tests.builders.saved_nights import Nights, change_retention, enter
 
 PLACES = (".dvc/cache", "mlartifacts", "mlflow.db", ".relex", ".prefect")
 TOLERANCE = 0.10
@@ -71,21 +78,36 @@ def make(folder: Path, nights: int, promoted: int) -> Project:
     return project
 
 
-def night(project: Project, number: int) -> str:
-    """Run one night; its decision."""
+def make_built(folder: Path, nights: int, promoted: int) -> Nights:
+    """The same without stages; entered."""
+    make_project(folder)
+    os.chdir(folder)
+    enter(os.environ)
+    return Nights(change_retention(f"{{nights: {nights}, promoted: {promoted}, disk: null}}"))
+
+
+def built_night(nights: Nights) -> tuple[str, str]:
+    """Make, keep and prune one night; its decision, and what `relex prune` says."""
+    wins = nights.count % 6 == 0
+    nights.night(promoted=wins)
+    return "promote-candidate" if wins else "keep-champion", prune(nights.params, yes=True)
+
+
+def night(project: Project, number: int) -> tuple[str, str]:
+    """Run one night; its decision, and what `relex prune` says after it."""
     project.change({"train.seed": number, "base.source.seed": number // 5, "problems.seed": number // 5})
     done = project.night()
     if done.returncode:
         raise SystemExit(f"night {number} ended with exit code {done.returncode}\n{done.stdout[-4000:]}")
-    return str(json.loads((project.folder / "metrics/decision.json").read_text())["outcome"])
+    outcome = str(json.loads((project.folder / "metrics/decision.json").read_text())["outcome"])
+    return outcome, project.run("relex", "prune").stdout
 
 
-def disk(project: Project) -> Disk:
-    """What the project holds now."""
-    staying = project.run("relex", "prune").stdout
+def disk(folder: Path, staying: str) -> Disk:
+    """What the project holds now. staying: the page of `relex prune`."""
     lines = re.findall(r"^  (\S.*?)  +([\d.]+ [KMGT]?i?B)$", staying, re.MULTILINE)
     of_versions = sum(parse_size(size) for what, size in lines if what.startswith(_OF_VERSIONS))
-    return Disk({place: bytes_of(project.folder / place) for place in PLACES}, of_versions)
+    return Disk({place: bytes_of(folder / place) for place in PLACES}, of_versions)
 
 
 def flat(disks: list[Disk], limit: int) -> tuple[bool, float]:
@@ -192,12 +214,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--nights", type=int, default=30, help="how many (default: 30)")
     parser.add_argument("--keep", type=int, default=7, help="retention.nights (default: 7)")
     parser.add_argument("--promoted", type=int, default=1, help="retention.promoted (default: 1)")
+    parser.add_argument("--built", action="store_true", help="nights made by builders: no training, no evaluation")
     parser.add_argument("--no-serve", action="store_true", help="do not start vLLM's server on every version")
     parser.add_argument("--folder", type=Path, help="the project's folder, left there (default: one that is removed)")
     options = parser.parse_args(arguments)
     if options.nights <= options.keep:
         parser.error("a month is longer than what it keeps: --nights must exceed --keep")
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="month-")) / "project"
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="month-")) / "project").absolute()
     try:
         return _run(folder, options)
     finally:
@@ -206,14 +229,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(folder: Path, options: argparse.Namespace) -> int:
-    project = make(folder, options.keep, options.promoted)
+    built = make_built(folder, options.keep, options.promoted) if options.built else None
+    project = make(folder, options.keep, options.promoted) if built is None else Project(folder)
     disks: list[Disk] = []
     head = [f"{place:>11}" for place in (*PLACES, "total", "of versions", "nights")]
     print("night  seconds", *head, " decision", flush=True)
     for number in range(options.nights):
         begin = time.monotonic()
-        outcome = night(project, number)
-        disks.append(disk(project))
+        outcome, page = night(project, number) if built is None else built_night(built)
+        disks.append(disk(folder, page))
         last = disks[-1]
         sizes = (*last.places.values(), last.total, last.of_versions, last.nights)
         cells = [f"{show_bytes(size):>11}" for size in sizes]
