@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from relex.core.errors import Busy, InputError
 from relex.core.workspace import EVALUATION_METRICS
+from relex.registry.store.connection import redact
 from relex.retention.facts import Night, Object
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _NIGHT = re.compile(r"night-[0-9a-f]{12}")  # as flows/save.py names them
 @contextlib.contextmanager
 def locked_project() -> Iterator[Repo]:
     """The DVC project here, which no other DVC command changes meanwhile; InputError without one, Busy for a lock."""
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
 
@@ -44,6 +45,31 @@ def locked_project() -> Iterator[Repo]:
             raise Busy(
                 "another DVC command is at work in this project", where=Path.cwd(), todo="wait for it and try again"
             ) from None
+        except DvcException as error:
+            cause = error.__cause__
+            raise InputError(
+                "DVC cannot say what is needed, so nothing is pruned",
+                where=Path.cwd(),
+                found=redact(f"{error}; {cause}" if cause else error),
+                todo="mend the dvc.yaml or dvc.lock that it names, or remove that branch, tag or experiment",
+            ) from None
+
+
+@contextlib.contextmanager
+def _remote_errors() -> Iterator[None]:
+    """InputError for whatever a remote raises: every kind of store has errors of its own."""
+    from dvc_objects.errors import ObjectFormatError
+
+    try:
+        yield
+    except (FileNotFoundError, ObjectFormatError):
+        raise
+    except Exception as error:
+        raise InputError(
+            "DVC's remote does not answer, or refuses",
+            found=redact(f"{type(error).__name__}: {error}"),
+            todo="try again when it does: what was begun is finished then",
+        ) from None
 
 
 def nights(project: Repo) -> tuple[tuple[Night, ...], list[str]]:
@@ -123,7 +149,7 @@ def expand(project: Repo, md5: str, elsewhere: Any | None) -> frozenset[str]:
         return frozenset({md5})
     for odb in (project.cache.local, elsewhere):
         if odb is not None:
-            with contextlib.suppress(FileNotFoundError, ObjectFormatError):
+            with contextlib.suppress(FileNotFoundError, ObjectFormatError), _remote_errors():
                 tree = Tree.load(odb, HashInfo("md5", md5))
                 return frozenset({md5, *(str(file.value) for _, _, file in tree)})
     return frozenset({md5})
@@ -145,13 +171,14 @@ def collect_remote(odb: Any, gone: frozenset[str]) -> int:
     """Remove objects from a remote; how many were there."""
     from dvc_data.hashfile.db import get_index
 
-    present = frozenset(odb.list_oids_exists(sorted(gone)))
-    lists = sorted(name for name in present if name.endswith(".dir"))
-    for names in (lists, sorted(present.difference(lists))):  # the order of `dvc gc`, without listing what others keep
-        if names:
-            odb.fs.remove([odb.oid_to_path(name) for name in names])
-    if present:
-        get_index(odb).clear()  # what DVC remembers of the remote
+    with _remote_errors():
+        present = frozenset(odb.list_oids_exists(sorted(gone)))
+        lists = sorted(name for name in present if name.endswith(".dir"))
+        for names in (lists, sorted(present.difference(lists))):  # `dvc gc`'s order, without listing what others keep
+            if names:
+                odb.fs.remove([odb.oid_to_path(name) for name in names])
+        if present:
+            get_index(odb).clear()  # what DVC remembers of the remote
     return len(present)
 
 

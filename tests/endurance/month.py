@@ -212,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--nights", type=int, default=30, help="how many (default: 30)")
-    parser.add_argument("--keep", type=int, default=7, help="retention.nights (default: 7)")
+    parser.add_argument("--keep", type=int, default=10, help="retention.nights (default: 10)")
     parser.add_argument("--promoted", type=int, default=1, help="retention.promoted (default: 1)")
     parser.add_argument("--built", action="store_true", help="nights made by builders: no training, no evaluation")
     parser.add_argument("--no-serve", action="store_true", help="do not start vLLM's server on every version")

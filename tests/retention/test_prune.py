@@ -18,6 +18,7 @@ from relex.registry.rebuild import rebuild
 from relex.registry.store import runs_kept, versions
 from relex.registry.store.connection import connect
 from relex.retention import objects
+from relex.retention.facts import Night
 from relex.retention.prune import prune
 from tests.builders import ROOT
 from tests.builders.saved_nights import run
@@ -62,6 +63,17 @@ def kept() -> dict[str, set[str]]:
         return {night.name: set(night.objects - objects.cached(project).keys()) for night in nights}
 
 
+def newest_night() -> Night:
+    with objects.locked_project() as project:
+        return objects.nights(project)[0][0]
+
+
+def objects_of(tag: str) -> frozenset[str]:
+    """What DVC's files at a Git tag name."""
+    with objects.locked_project() as project:
+        return objects._used(project, tag)
+
+
 def stored(folder: Path) -> set[str]:
     """DVC's objects below a cache or a remote."""
     return {path.parent.name + path.name for path in (folder / "files/md5").glob("??/*")}
@@ -79,12 +91,15 @@ def test_a_prune_killed_anywhere_leaves_nights_that_are_whole_and_the_next_one_f
     made = nights("{nights: 1, promoted: 1, disk: null}")
     store = tmp_path / "store"
     run("dvc", "remote", "add", "-q", "-d", "store", str(store))
-    for promoted in (True, True, False, True):
+    for promoted in (True, True, False, False, True):
         made.night(promoted=promoted)
+        if made.count == 3:
+            run("git", "tag", "named", newest_night().ref)
     params, connection = made.params, connect(made.params)
     all_of_them, before = kept(), stored(Path(".dvc/cache"))
-    assert len(all_of_them) == 4
+    assert len(all_of_them) == 5
     assert stored(store) == before
+    tagged = objects_of("named")
     unpromoted = next(run for run in runs_kept.gather(connection, versions.versions(connection)) if not run.needed)
     assert unpromoted.size > 0
 
@@ -110,6 +125,7 @@ def test_a_prune_killed_anywhere_leaves_nights_that_are_whole_and_the_next_one_f
     assert not lacking
     assert name in all_of_them
     assert stored(store) == stored(Path(".dvc/cache")) < before
+    assert tagged <= stored(store)  # a night is forgotten, but what a tag names stays
     assert "nothing to prune" in prune(params, yes=False)
     for number in ("2", "3"):
         assert "identical (" in rebuild(params, "sort-digits", number)
