@@ -1,4 +1,5 @@
-"""The scheduled night: preflight -> champion -> stages -> register -> promote -> save.
+"""The scheduled night: preflight -> champion -> stages -> register -> promote -> save
+-> prune.
 
     python -m flows.nightly                       one night, now
     python -m flows.nightly --serve "0 1 * * *"   every night at one, until stopped
@@ -18,12 +19,14 @@ from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 
 from flows.command import run_command_line
-from flows.server import prefect_server
+from flows.old_runs import forget
+from flows.server import is_ours, prefect_server
 from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
 from relex.core.errors import Busy, InputError, InputErrors
 from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE
+from relex.params.load import load
 from relex.params.preflight import faults
 
 
@@ -44,8 +47,19 @@ def nightly() -> dict[str, bool]:
         run_action("register", ["relex", "register"])
         run_action("promote", ["relex", "promote"])
         run_action("save", [sys.executable, "-m", "flows.save"])
+        prune()
     print(summary(ran))
     return ran
+
+
+def prune() -> None:
+    """Let go of what the section `retention` does not keep; nothing where it sets no limit."""
+    limits = load(PARAMS).retention
+    if not limits.limits:
+        return
+    run_action("prune", ["relex", "prune", "--yes", "--in-night"])
+    if limits.nights is not None and is_ours():
+        forget(limits.nights)
 
 
 def preflight() -> None:

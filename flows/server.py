@@ -16,10 +16,17 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 
 from flows.supervise import supervised
+from relex.core.atomic import write_text
 from relex.core.errors import StageFailed
 
 HOME = Path(".prefect")  # its database: the history of runs outlives the server
+_ADDRESS = HOME / "address"  # of the server that runs on that database, while it does
 _START_SECONDS = 120
+
+
+def is_ours() -> bool:
+    """Whether the server that this process reports to is the one that a flow of this project started on HOME."""
+    return _ADDRESS.is_file() and _ADDRESS.read_text(encoding="utf-8") == PREFECT_API_URL.value()
 
 
 @contextlib.contextmanager
@@ -47,11 +54,13 @@ def prefect_server() -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise StageFailed(f"the Prefect server did not start; its log is {HOME / 'server.log'}")
             time.sleep(0.2)
+        write_text(_ADDRESS, url)
         with temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}):
             try:
                 yield url
             finally:
                 APILogHandler().flush()  # what is still queued reaches the server before it goes
+                _ADDRESS.unlink(missing_ok=True)
 
 
 def _answers(url: str) -> bool:

@@ -27,9 +27,9 @@ from flows.study_tables import page
 from relex.core.atomic import read_json, write_text
 from relex.core.workspace import CHAMPION, DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS, TRAIN_METRICS
 from relex.params.load import load
+from relex.retention.folders import STUDY
 from relex.stages.decide.scores import load_scores
 
-STUDY = Path("study")
 PAGE = Path("docs/study.md")
 _STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide")
 _BENT = {"train.learning_rate": 2.0e-5, "base.source.pretraining.anneal": False}

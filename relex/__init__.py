@@ -3,6 +3,7 @@
 The rooms, the upper ones standing on the lower; imports run downwards only (the contracts are in pyproject.toml):
 
     cli          the command line; imports nothing heavy until a command runs
+    retention    what a project keeps of its nights, and what it lets go
     registry     MLflow: what is registered, promoted, rolled back, rebuilt
     params       params.yaml as a whole, and whether this machine can carry it out
     stages       one folder per DVC stage; they do not know each other

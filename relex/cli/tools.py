@@ -11,6 +11,7 @@ from relex.core.choices import Codec
 
 commands = typer.Typer()
 _ALONE = "Trajectories and extrapolation"
+_KEPT = "What is kept"
 
 TrajectoryOption = Annotated[Path, typer.Option("--trajectory", help="A trajectory folder (manifest.json, steps/).")]
 BaseOption = Annotated[Path, typer.Option("--base", help="The base checkpoint folder the trajectory started from.")]
@@ -101,3 +102,24 @@ def profile(
     from relex.params import profiles
 
     typer.echo(profiles.listing() if name is None else profiles.install(name, force=force))
+
+
+@commands.command(rich_help_panel=_KEPT)
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this, only show what would go.")] = False,
+    in_night: Annotated[bool, typer.Option("--in-night", hidden=True)] = False,
+) -> None:
+    """Show what the section `retention` of params.yaml lets go, how much and why; with --yes let go of it.
+
+    Goes: of nights beyond `nights` the window, candidates and rows in DVC's cache and remote, the files of their MLflow
+    runs, cached rows of models that no kept night evaluated, models fetched to be served, old study folders, and what
+    killed commands left. Stays: whatever the standing or an unfinished night, a registered version, its rebuild
+    (of the newest `promoted` versions), a branch, a tag or another experiment needs.
+
+    The night does this itself at its end, but for study folders. Exit code 2 and nothing gone while a night runs, or
+    where DVC or the registry cannot say what is needed. Killed in the middle, the same call again finishes it.
+    """
+    from relex.params.load import read_params
+    from relex.retention import prune as action
+
+    typer.echo(action.prune(read_params(), yes=yes, in_night=in_night))

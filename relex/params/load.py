@@ -1,7 +1,7 @@
 """params.yaml as frozen, validated models: checked once, at load, with all errors reported together.
 
-Every section is one stage. Rules between sections are in rules.py; what depends on the machine (a missing
-base folder, disk, write access) is in preflight.py.
+Every section is one stage, but `registry` and `retention`. Rules between sections are in rules.py; what depends on the
+machine (a missing base folder, disk, write access) is in preflight.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from relex.core.workspace import PARAMS
 from relex.params import document
 from relex.params.redact import names_a_secret, redact
 from relex.params.registry import Registry
+from relex.params.retention import Retention
 from relex.params.rules import cross_checks
 from relex.stages.base.params import Base
 from relex.stages.decide.params import Decide
@@ -38,6 +39,7 @@ class Params(Section):
     extrapolate: Extrapolate
     evaluate: Evaluate
     decide: Decide
+    retention: Retention
     registry: Registry
 
 

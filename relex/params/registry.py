@@ -1,4 +1,4 @@
-"""The section `registry` of params.yaml: the one without a stage."""
+"""The section `registry` of params.yaml; like `retention` one without a stage."""
 
 from __future__ import annotations
 

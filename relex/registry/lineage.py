@@ -10,6 +10,7 @@ from relex.params.load import Params
 from relex.registry.fetch import fetch_verified, identified
 from relex.registry.store import models, versions
 from relex.registry.store.connection import connect, registry_errors
+from relex.registry.store.needs import GIVEN_UP_TAG
 
 
 def lineage(params: Params, model: str) -> str:
@@ -30,6 +31,8 @@ def lineage(params: Params, model: str) -> str:
     known = {"version": str(version), "mode": version.tags[models.MODE_TAG], **version.lineage}
     if versions.FORCED_TAG in version.tags:
         known[versions.FORCED_TAG] = version.tags[versions.FORCED_TAG]
+    if GIVEN_UP_TAG in version.tags:
+        known["rebuild"] = f"what it was made from was let go on {version.tags[GIVEN_UP_TAG]}"
     width = max(map(len, known))
     files = len(facts["files"]) + len(facts.get("packaging", {}))
     return "\n".join(

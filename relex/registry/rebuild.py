@@ -14,13 +14,16 @@ from relex.params.load import Params
 from relex.registry.fetch import identified
 from relex.registry.store import dvc_objects, models, versions
 from relex.registry.store.connection import connect, registry_errors
+from relex.registry.store.needs import GIVEN_UP_TAG
+from relex.registry.store.versions import Version
 
 
 def rebuild(params: Params, name: str, version: str, out: Path | None = None) -> str:
     """Predict the weights again from base and window, and say whether they are the registered ones, bit for bit.
 
     Nothing but the version is asked for: base and trajectory come out of DVC by hash. With `out`, the rebuilt folder
-    is kept. InputError when DVC has the artifacts no more; CorruptArtifact when they are not the recorded ones.
+    is kept. InputError when DVC has the artifacts no more, as where retention let go of them; CorruptArtifact when they
+    are not the recorded ones.
     """
     if out is not None and out.exists():
         raise InputError("the output already exists", where=out, todo="remove it or name another output")
@@ -30,7 +33,7 @@ def rebuild(params: Params, name: str, version: str, out: Path | None = None) ->
         facts = models.read_lineage(connection, found)
     STATE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rebuild-", dir=STATE) as temporary:
-        made = _make(facts, Path(temporary))
+        made = _make(facts, Path(temporary), found)
         model = model_sha256(made)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +46,7 @@ def rebuild(params: Params, name: str, version: str, out: Path | None = None) ->
     )
 
 
-def _make(facts: dict[str, Any], folder: Path) -> Path:
+def _make(facts: dict[str, Any], folder: Path, version: Version) -> Path:
     from relex.stages.extrapolate.stage import extrapolate_folder
     from relex.trajectory import manifest
     from relex.trajectory.materialize import materialize
@@ -53,7 +56,7 @@ def _make(facts: dict[str, Any], folder: Path) -> Path:
     for name, path in (("base", base), ("trajectory", trajectory)):
         if name not in facts["dvc"]:
             raise InputError("the version was made from artifacts that were not in DVC", where=name)
-        dvc_objects.get(facts["dvc"][name], path)
+        _get(facts["dvc"][name], path, version)
     for what, expected, got in (
         ("base", facts["base"]["weights_sha256"], weights_sha256(base)),
         ("trajectory", facts["trajectory"]["sha256"], manifest.load(trajectory).sha256),
@@ -67,3 +70,18 @@ def _make(facts: dict[str, Any], folder: Path) -> Path:
         return folder / "observed"
     extrapolate_folder(trajectory, base, Request.of_facts(facts["extrapolate"]), folder / "candidates")
     return folder / "candidates" / f"step_{facts['step']:06d}"
+
+
+def _get(md5: str, path: Path, version: Version) -> None:
+    """The artifact, or InputError: where `relex prune` let go of it, with that as the reason."""
+    try:
+        dvc_objects.get(md5, path)
+    except InputError:
+        if GIVEN_UP_TAG not in version.tags:
+            raise
+        raise InputError(
+            "this version cannot be rebuilt any more: retention let go of what it was made from",
+            where=version,
+            found=f"let go on {version.tags[GIVEN_UP_TAG]}: {path.name}, md5 {md5}",
+            todo="its weights are still in the registry (`relex fetch`)",
+        ) from None

@@ -140,6 +140,11 @@ def versions(connection: Connection, name: str | None = None) -> list[Version]:
     return _search(connection, f"name = '{name or connection.model}'")
 
 
+def of_all_models(connection: Connection) -> list[Version]:
+    """Every version of every model in the registry: one project's DVC may hold what several models were made from."""
+    return _search(connection, "")
+
+
 def by_model(connection: Connection, model_sha256: str) -> list[Version]:
     """The versions that hold this model, the oldest first: one, unless two nights registered them together."""
     return _search(connection, f"name = '{connection.model}' AND tags.{MODEL_TAG} = '{model_sha256}'")
@@ -192,6 +197,11 @@ def _aliases(connection: Connection, name: str) -> dict[str, str]:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
         raise
+
+
+def aliased(connection: Connection, name: str) -> frozenset[str]:
+    """The numbers of a model's versions that any alias points to."""
+    return frozenset(_aliases(connection, name).values())
 
 
 def aliases(connection: Connection) -> dict[str, str | None]:
