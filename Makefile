@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 .PHONY: nightly check test bench lint
 
 nightly: $(STAMP)
-	@$(BIN)/python -m flows.nightly
+	@exec $(BIN)/python -m flows.nightly --end-with $$PPID
 
 check: lint
 	$(PYTEST) -m "not real and not slow"

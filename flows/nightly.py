@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import subprocess
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -18,21 +18,26 @@ from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 
 from flows.command import run_command_line
+from flows.parent import VARIABLE, end_with
 from flows.server import prefect_server
 from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
+from relex.core.atomic import remove_leftovers
 from relex.core.errors import Busy, InputErrors
-from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE
+from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE, WRITTEN
 from relex.params.preflight import faults
 
 
 @flow(name="nightly", log_prints=True)
 def nightly() -> dict[str, bool]:
     """Run one night; which stages had to run. Busy (exit code 2) while another night runs in this folder."""
+    if server := os.environ.get(VARIABLE):
+        end_with(int(server))
     log = get_run_logger()
     preflight()
     with night_lock():
+        clear()
         unchanged = nothing_changed()
         run_action("champion", ["relex", "champion", *(["--unchanged"] if unchanged else [])])
         ran = {}
@@ -53,6 +58,13 @@ def preflight() -> None:
     _, errors = faults(PARAMS)
     if errors:
         raise InputErrors(errors)
+
+
+def clear() -> None:
+    """Remove what killed commands left half written in this folder."""
+    for folder in WRITTEN:
+        remove_leftovers(folder)
+    remove_leftovers(STATE, below=True)
 
 
 def night_lock() -> FileLock:
@@ -80,8 +92,8 @@ def followed() -> Iterator[None]:
 
 def nothing_changed() -> bool:
     """Whether DVC finds every stage up to date."""
-    done = subprocess.run(["dvc", "status", "--quiet"], env=environment(), check=False)
-    return done.returncode == 0
+    with supervised(["dvc", "status", "--quiet"], environment=environment()) as status:
+        return status.wait() == 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,10 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--serve", metavar="CRON", help='a cron schedule such as "0 1 * * *"')
     parser.add_argument("--timezone", default="UTC", help="of the schedule (default: UTC)")
+    parser.add_argument("--end-with", type=int, metavar="PID", help="end at once when this process, the parent, ends")
     return run_command_line(parser, arguments, _run)
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.end_with is not None:
+        end_with(options.end_with)
     preflight()
     with night_lock():
         pass  # tell a second night at once, before a server is started for it
@@ -114,6 +129,7 @@ def serve(cron: str, timezone: str) -> None:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.schedules import Cron
 
+    os.environ[VARIABLE] = str(os.getpid())
     nightly.serve(
         name="nightly",
         schedule=Cron(cron, timezone=timezone),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from relex.core.atomic import scratch_folder
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact
 from relex.core.workspace import STATE
@@ -26,9 +26,8 @@ def lineage(params: Params, model: str) -> str:
         connection = connect(params)
         version = versions.find(connection, versions.parse(model))
         facts = models.read_lineage(connection, version)
-        STATE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="lineage-", dir=STATE) as temporary:
-            folder = Path(temporary) / "model"
+        with scratch_folder(STATE, "lineage") as temporary:
+            folder = temporary / "model"
             fetch_verified(connection, version, folder)
             _check_files(version, folder, facts)
         _check_tags(version, facts)

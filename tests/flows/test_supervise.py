@@ -75,3 +75,24 @@ def test_terminating_the_supervisor_ends_the_family(tmp_path):
         process.terminate()
         assert process.wait(timeout=20) == 128 + signal.SIGTERM
     assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("victim", ["outer", "inner"])
+def test_killing_either_supervisor_ends_the_whole_family_before_the_block_is_left(tmp_path, victim):
+    with supervised([sys.executable, "-c", FAMILY, str(tmp_path / "pids")]) as process:
+        pids = family(tmp_path / "pids")
+        outer = psutil.Process(process.pid)
+        (inner,) = outer.children()
+        os.kill({"outer": outer, "inner": inner}[victim].pid, signal.SIGKILL)
+        process.wait(timeout=20)
+    assert not any(alive(pid) for pid in pids)
+    assert wait_for(lambda: not alive(inner.pid))
+    assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+def test_killing_the_command_ends_what_it_had_started(tmp_path):
+    with supervised([sys.executable, "-c", FAMILY, str(tmp_path / "pids")]) as process:
+        pids = family(tmp_path / "pids")
+        os.kill(pids[0], signal.SIGKILL)
+        assert process.wait(timeout=20) == 128 + signal.SIGKILL
+        assert not any(alive(pid) for pid in pids)
