@@ -21,9 +21,8 @@ from pathlib import Path
 
 PREFIX = ".tmp-"
 _FOREIGN_SECONDS = 3600.0
-_NAME = re.compile(
-    re.escape(PREFIX) + r".*-([0-9a-f]{8})\.(\d+)\.(\d+)-[0-9a-f]{8}(?:\W.*)?"
-)  # SQLite puts files beside
+# SQLite makes files beside its database, named after it.
+_NAME = re.compile(re.escape(PREFIX) + r".*-([0-9a-f]{8})\.(\d+)\.(\d+)-[0-9a-f]{8}(?:\W.*)?")
 
 
 def temporary_name(name: str) -> str:

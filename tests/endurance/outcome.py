@@ -1,0 +1,89 @@
+"""What a night has left in its folder, so that two nights can be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from relex.core.digest import file_sha256
+from tests.builders import ROOT
+from tests.endurance.miniature import TIMED, Nights
+
+# Machinery with names and bytes of its own: Git's, DVC's and Prefect's, the registry's (asked, not read), our state.
+_NOT_COMPARED = (".git", ".dvc/tmp", ".dvc/cache", ".prefect", "mlartifacts", ".relex", "relex", "flows")
+_NOT_BYTES = ("mlflow.db", "dvc.lock", "history.jsonl", "champion/lineage.json", *TIMED)
+_RANDOM = re.compile(
+    r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)|\b(?:m-)?[0-9a-f]{32}\b|\b[0-9a-f]{40}\b|\b[0-9a-f]{8}-[0-9a-f-]{27}\b"
+)
+
+# A lineage's facts that hold the seconds of a night, or the hash of the lock that holds their hash.
+_SECONDS = re.compile(r'(?<=dvc_lock_sha256\\": \\")[0-9a-f]{64}|(?<=training_seconds\\": \\")[\d.]+')
+
+
+def outcome(nights: Nights) -> dict[str, Any]:
+    """By name: each artifact's hash, the lock and the history without seconds and moments, the registry's facts."""
+    folder = nights.project.folder
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not _below(name, _NOT_COMPARED):
+            found[name] = "" if _below(name, _NOT_BYTES) else file_sha256(path)
+    found["dvc.lock"] = _lock(folder / "dvc.lock")
+    found["history.jsonl"] = [_told(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    found["registry"] = _registry(nights)
+    return found
+
+
+def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Names under which two outcomes differ."""
+    return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+
+
+def files_left(nights: Nights) -> set[str]:
+    """Names in the project's state and in the night's temporary folder, without what is random in them."""
+    state = nights.project.folder / ".relex"
+    names = {f"project: {path.name}" for path in nights.project.folder.rglob(".tmp-*")}
+    names |= {f".relex/{path.relative_to(state).as_posix()}" for path in state.rglob("*") if path.suffix != ".log"}
+    names |= {f"TMPDIR: {path.name}" for path in nights.temporary.iterdir()}
+    return names
+
+
+def _below(name: str, places: tuple[str, ...]) -> bool:
+    return "__pycache__" in name or any(name == place or name.startswith(f"{place}/") for place in places)
+
+
+def _lock(path: Path) -> Any:
+    stages = YAML(typ="safe").load(path.read_text())["stages"]
+    for stage in stages.values():
+        for kind in ("deps", "outs"):
+            for entry in stage.get(kind, []):
+                if _below(entry["path"], TIMED):
+                    for fact in ("md5", "size"):
+                        entry.pop(fact, None)
+    return stages
+
+
+def _told(line: str) -> Any:
+    facts = json.loads(line)
+    return {name: value for name, value in facts.items() if name not in ("id", "when", "run")}
+
+
+def _registry(nights: Nights) -> Any:
+    script = Path(__file__).with_name("registry.py")
+    environment = {**nights.project.environment, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=nights.project.folder,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    text = _RANDOM.sub("*", done.stdout.splitlines()[-1])
+    return json.loads(_SECONDS.sub("*", text))
