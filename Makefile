@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 .PHONY: nightly check test bench lint
 
 nightly: $(STAMP)
-	@exec $(BIN)/python -m flows.nightly --end-with $$PPID
+	@exec $(BIN)/python -m relex.core.bound $$PPID $(BIN)/python -m flows.nightly
 
 check: lint
 	$(PYTEST) -m "not real and not slow"

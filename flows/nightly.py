@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 
 from flows.command import run_command_line
+from flows.killed_dvc import mend
 from flows.parent import VARIABLE, end_with
 from flows.server import prefect_server
 from flows.stages import STAGES, environment, run_action, run_stage
@@ -37,7 +38,8 @@ def nightly() -> dict[str, bool]:
     log = get_run_logger()
     preflight()
     with night_lock():
-        clear()
+        for said in clear():
+            log.info(said)
         unchanged = nothing_changed()
         run_action("champion", ["relex", "champion", *(["--unchanged"] if unchanged else [])])
         ran = {}
@@ -60,11 +62,12 @@ def preflight() -> None:
         raise InputErrors(errors)
 
 
-def clear() -> None:
-    """Remove what killed commands left half written in this folder."""
+def clear() -> list[str]:
+    """Remove what killed commands left half written in this folder; a sentence for what had to be mended."""
     for folder in WRITTEN:
         remove_leftovers(folder)
     remove_leftovers(STATE, below=True)
+    return mend()
 
 
 def night_lock() -> FileLock:
@@ -107,13 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--serve", metavar="CRON", help='a cron schedule such as "0 1 * * *"')
     parser.add_argument("--timezone", default="UTC", help="of the schedule (default: UTC)")
-    parser.add_argument("--end-with", type=int, metavar="PID", help="end at once when this process, the parent, ends")
     return run_command_line(parser, arguments, _run)
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.end_with is not None:
-        end_with(options.end_with)
     preflight()
     with night_lock():
         pass  # tell a second night at once, before a server is started for it

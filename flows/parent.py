@@ -1,7 +1,8 @@
-"""Ending with the process that started this one: a night whose make, or whose server of a schedule, is killed.
+"""Ending with the process that started this one: a night whose server of a schedule is killed.
 
-A pipe does this for the commands of a night (supervise.py). Whoever starts a night holds no pipe to it, and the
-kernel's own signal at a parent's death follows the thread that started the process, which may end long before.
+A pipe does this for the commands of a night (supervise.py). Prefect, which starts the nights of a schedule, holds no
+pipe to them, and the kernel's own signal at a parent's death (relex/core/bound.py, which make uses) follows the thread
+that started the process, which may end long before.
 """
 
 from __future__ import annotations

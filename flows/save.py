@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.killed_dvc import on_its_branch
 from flows.stages import environment
 from relex.core.atomic import write_text
 from relex.core.digest import file_sha256, json_sha256
@@ -30,7 +31,8 @@ def main() -> int:
     command = ["dvc", "--wait-for-lock", "exp", "save", "--force", "--name", name]
     for path in files:  # on a first night some of them are not under version control yet
         command += ["--include-untracked", path.as_posix()]
-    done = subprocess.run(command, env=environment(), check=False)
+    with on_its_branch():
+        done = subprocess.run(command, env=environment(), check=False)
     if done.returncode:
         return done.returncode
     remotes = subprocess.run(

@@ -36,6 +36,10 @@ def outcome(nights: Nights) -> dict[str, Any]:
             found[name] = "" if _below(name, _NOT_BYTES) else file_sha256(path)
     found["dvc.lock"] = _lock(folder / "dvc.lock")
     found["history.jsonl"] = [_told(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    found["git"] = [
+        nights.project.run("git", *command).stdout
+        for command in (["symbolic-ref", "HEAD"], ["status", "--short", "--untracked-files=no"])
+    ]
     found["registry"] = _registry(nights)
     return found
 
