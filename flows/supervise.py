@@ -5,7 +5,8 @@
 Two processes watch one command, and each other: the inner one starts the command, the outer one has started the inner
 one. The asker holds the writing end of their standard input. When that end closes, for whatever reason, when the
 command ends or when either of the two is killed, all that descends from the command is killed. Descendants that detach
-are adopted (child subreaper): by the inner one, and once that is gone by the outer one.
+are adopted (child subreaper): by the inner one, and once that is gone by the outer one. What the command leaves in the
+system's temporary folder goes too: it has one of its own there.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -153,10 +156,23 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     _adopt()
     outer, told = os.getpid(), _Told()  # before the fork: a signal that comes at once is not lost
+    temporary = _own_temporary_folder()
     inner = os.fork()
+    try:
+        code = _run(arguments[1:], outer, told) if inner == 0 else _watch(inner, told)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # the outer one, too, as the inner one may have been killed
     if inner == 0:
-        os._exit(_run(arguments[1:], outer, told))
-    return _watch(inner, told)
+        os._exit(code)
+    return code
+
+
+def _own_temporary_folder() -> str:
+    """Make one for the command, and put it into the environment; what is compiled there to be used again stays."""
+    shared = tempfile.gettempdir()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(shared, f"torchinductor_{os.getuid()}"))
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="relex-", dir=shared)
+    return os.environ["TMPDIR"]
 
 
 if __name__ == "__main__":
