@@ -28,8 +28,9 @@ from typing import Any
 
 import psutil
 
+from tests.builders.project import Project
 from tests.endurance.miniature import MINIATURE, NEXT, Nights
-from tests.endurance.outcome import differing, files_left, outcome
+from tests.endurance.outcome import differing, files_left, outcome, temporaries
 from tests.endurance.processes import adopt_orphans, by_kind, orphans
 
 ENDED_SECONDS = 5.0  # within which nothing may be left of a night that has ended
@@ -81,7 +82,7 @@ class Endurance:
         print(f"{name}: undisturbed in {seconds:.0f} s", flush=True)
         nights.keep(name)
         self._check_orphans(f"{name}, undisturbed")
-        return Undisturbed(outcome(nights), files_left(nights), seconds)
+        return Undisturbed(outcome(nights.project), files_left(nights.project), seconds)
 
     def disturbed(self, nights: Nights, name: str, known: Undisturbed) -> None:
         """Kill processes of the night until it has ended well all the same; compare."""
@@ -94,14 +95,14 @@ class Endurance:
             if self.left <= 0 and starts > 3 and self._quiet_failures > 2:
                 self.faults.failed.append(f"{name}: fails when left alone: {log.read_text()[-1500:]}")
                 return
-        ours = outcome(nights)
+        ours = outcome(nights.project)
         unlike = differing(ours, known.outcome)
         for entry in unlike:
             print(f"  {name}: differs: {entry}", flush=True)
             if entry in ("registry", "dvc.lock", "history.jsonl"):
                 print(f"    {ours.get(entry)}\n    {known.outcome.get(entry)}", flush=True)
         self.faults.differing += [f"{name}: {entry}" for entry in unlike]
-        left = sorted(files_left(nights) - known.files)
+        left = sorted((files_left(nights.project) - known.files) | temporaries(nights.temporary))
         for entry in left:
             print(f"  {name}: left: {entry}", flush=True)
         self.faults.leftovers += [f"{name}: {entry}" for entry in left]
@@ -151,6 +152,11 @@ class Endurance:
             print(f"  orphan ({when}): {line}", flush=True)
             self.faults.orphans.append(f"{when}: {line}")
 
+    def end(self) -> int:
+        """Print the table; the exit code."""
+        print(self.summary(), flush=True)
+        return 0 if self.faults.none else 1
+
     def summary(self) -> str:
         """The table at the end."""
         faults = self.faults
@@ -183,6 +189,13 @@ def main() -> int:
     )
     parser.add_argument("--nights", choices=["both", "first", "next"], default="both", help="which are disturbed")
     parser.add_argument("--folder", type=Path, help="where the nights run (default: a temporary folder, removed)")
+    parser.add_argument(
+        "--undisturbed",
+        type=Path,
+        metavar="PROJECT",
+        help="a project after a first night that nothing disturbed: first nights with its params.yaml are killed, and "
+        "compared with it",
+    )
     options = parser.parse_args()
     adopt_orphans()
     with contextlib.ExitStack() as stack:
@@ -193,6 +206,14 @@ def main() -> int:
 def run(folder: Path, options: argparse.Namespace) -> int:
     """Pairs of nights until all kills are spent."""
     endurance = Endurance(options.count, options.seed, options.mean)
+    if options.undisturbed:
+        project = Project(options.undisturbed.resolve())
+        known = Undisturbed(outcome(project), files_left(project), 0.0)
+        nights = Nights(folder, project.folder / "params.yaml")
+        while endurance.left > 0:
+            nights.put_back("nothing")
+            endurance.disturbed(nights, "first", known)
+        return endurance.end()
     ready: dict[str, tuple[Nights, Undisturbed, Undisturbed | None]] = {}
     pair = 0
     while endurance.left > 0:
@@ -214,8 +235,7 @@ def run(folder: Path, options: argparse.Namespace) -> int:
             nights.put_back("first")
             nights.change(NEXT)
             endurance.disturbed(nights, "next", after)
-    print(endurance.summary(), flush=True)
-    return 0 if endurance.faults.none else 1
+    return endurance.end()
 
 
 if __name__ == "__main__":

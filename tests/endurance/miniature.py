@@ -40,14 +40,17 @@ TIMED = ("timings", "report.html")
 class Nights:
     """One folder in which nights run, put back to a state between them: paths stay the same, and compiled code."""
 
-    def __init__(self, folder: Path, changes: Mapping[str, Any]):
-        """changes: of params.yaml, as Project.make takes them."""
+    def __init__(self, folder: Path, changes: Mapping[str, Any] | Path):
+        """changes: of params.yaml, as Project.make takes them, or a params.yaml to take the place of it."""
         self.folder = folder
         self.temporary = folder / "tmp"
         self._states = folder / "states"
         self.temporary.mkdir(parents=True)
         self._states.mkdir()
-        self.project = Project.make(folder / "project", changes)
+        self.project = Project.make(folder / "project", {} if isinstance(changes, Path) else changes)
+        if isinstance(changes, Path):
+            shutil.copy(changes, self.project.folder / "params.yaml")
+            self.project.run("git", "commit", "--all", "--quiet", "--message", "params").check_returncode()
         self.project.environment["TMPDIR"] = str(self.temporary)
         self.keep("nothing")
 

@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 from relex.core.digest import file_sha256
 from tests.builders import ROOT
-from tests.endurance.miniature import TIMED, Nights
+from tests.builders.project import Project
+from tests.endurance.miniature import TIMED
 
 # Machinery with names and bytes of its own: Git's, DVC's and Prefect's, the registry's (asked, not read), our state.
 _NOT_COMPARED = (".git", ".dvc/tmp", ".dvc/cache", ".prefect", "mlartifacts", ".relex", "relex", "flows")
@@ -26,9 +27,9 @@ _RANDOM = re.compile(
 _SECONDS = re.compile(r'(?<=dvc_lock_sha256\\": \\")[0-9a-f]{64}|(?<=training_seconds\\": \\")[\d.]+')
 
 
-def outcome(nights: Nights) -> dict[str, Any]:
+def outcome(project: Project) -> dict[str, Any]:
     """By name: each artifact's hash, the lock and the history without seconds and moments, the registry's facts."""
-    folder = nights.project.folder
+    folder = project.folder
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -37,10 +38,10 @@ def outcome(nights: Nights) -> dict[str, Any]:
     found["dvc.lock"] = _lock(folder / "dvc.lock")
     found["history.jsonl"] = [_told(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     found["git"] = [
-        nights.project.run("git", *command).stdout
+        project.run("git", *command).stdout
         for command in (["symbolic-ref", "HEAD"], ["status", "--short", "--untracked-files=no"])
     ]
-    found["registry"] = _registry(nights)
+    found["registry"] = _registry(project)
     return found
 
 
@@ -49,13 +50,17 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
 
 
-def files_left(nights: Nights) -> set[str]:
-    """Names in the project's state and in the night's temporary folder, without what is random in them."""
-    state = nights.project.folder / ".relex"
-    names = {f"project: {path.name}" for path in nights.project.folder.rglob(".tmp-*")}
+def files_left(project: Project) -> set[str]:
+    """Names under which something is written for the time being, and all of the project's state but logs."""
+    state = project.folder / ".relex"
+    names = {f"project: {path.name}" for path in project.folder.rglob(".tmp-*")}
     names |= {f".relex/{path.relative_to(state).as_posix()}" for path in state.rglob("*") if path.suffix != ".log"}
-    names |= {f"TMPDIR: {path.name}" for path in nights.temporary.iterdir()}
     return names
+
+
+def temporaries(folder: Path) -> set[str]:
+    """What is in a night's temporary folder, without what was compiled there to be used again."""
+    return {f"TMPDIR: {path.name}" for path in folder.iterdir() if not path.name.startswith("torchinductor_")}
 
 
 def _below(name: str, places: tuple[str, ...]) -> bool:
@@ -78,12 +83,12 @@ def _told(line: str) -> Any:
     return {name: value for name, value in facts.items() if name not in ("id", "when", "run")}
 
 
-def _registry(nights: Nights) -> Any:
+def _registry(project: Project) -> Any:
     script = Path(__file__).with_name("registry.py")
-    environment = {**nights.project.environment, "PYTHONPATH": str(ROOT)}
+    environment = {**project.environment, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, str(script)],
-        cwd=nights.project.folder,
+        cwd=project.folder,
         env=environment,
         check=True,
         stdout=subprocess.PIPE,
