@@ -34,6 +34,8 @@ from tests.endurance.outcome import differing, files_left, outcome, temporaries
 from tests.endurance.processes import adopt_orphans, by_kind, orphans
 
 ENDED_SECONDS = 5.0  # within which nothing may be left of a night that has ended
+_SECONDS = 90.0  # of an undisturbed night that was not timed
+_KILLS_PER_NIGHT = 12  # of the undisturbed one's seconds: a night must get somewhere between two kills
 STUCK_SECONDS = 900.0  # a night that neither ends nor is killed for so long hangs
 
 
@@ -65,7 +67,7 @@ class Undisturbed:
 class Endurance:
     """The kills that are left, and what was found."""
 
-    def __init__(self, count: int, seed: int, mean: float):
+    def __init__(self, count: int, seed: int, mean: float | None):
         self.left = count
         self.count = count
         self.mean = mean
@@ -74,12 +76,17 @@ class Endurance:
 
     def undisturbed(self, nights: Nights, name: str) -> Undisturbed:
         """Run the night of that name once, and remember the folder under `name`."""
+        timed = nights.folder / f"{name}.seconds"
+        if nights.has(name):
+            nights.put_back(name)
+            return Undisturbed(outcome(nights.project), files_left(nights.project), float(timed.read_text()))
         begun = time.monotonic()
         log = nights.folder / f"{name}.log"
         if nights.start(log).wait():
             raise SystemExit(f"the undisturbed night failed; the end of {log}:\n{log.read_text()[-3000:]}")
         seconds = time.monotonic() - begun
         print(f"{name}: undisturbed in {seconds:.0f} s", flush=True)
+        timed.write_text(str(seconds))
         nights.keep(name)
         self._check_orphans(f"{name}, undisturbed")
         return Undisturbed(outcome(nights.project), files_left(nights.project), seconds)
@@ -90,7 +97,7 @@ class Endurance:
         while True:
             starts += 1
             log = nights.folder / f"{name}-disturbed.log"
-            if self._run(nights, log, name) == 0:
+            if self._run(nights, log, name, known.seconds) == 0:
                 break
             if self.left <= 0 and starts > 3 and self._quiet_failures > 2:
                 self.faults.failed.append(f"{name}: fails when left alone: {log.read_text()[-1500:]}")
@@ -110,14 +117,14 @@ class Endurance:
 
     _quiet_failures = 0
 
-    def _run(self, nights: Nights, log: Path, name: str) -> int:
-        """One start of the night, disturbed while kills are left; its exit code."""
-        top = nights.start(log)
+    def _run(self, nights: Nights, log: Path, name: str, seconds: float) -> int:
+        """One start of the night, disturbed while kills are left; its exit code. seconds: of the undisturbed one."""
+        top, mean = nights.start(log), self.mean or seconds / _KILLS_PER_NIGHT
         killed: list[str] = []
         try:
             while self.left > 0:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    top.wait(self.draw.expovariate(1 / self.mean))
+                    top.wait(self.draw.expovariate(1 / mean))
                 if top.poll() is not None:
                     break
                 killed.append(self._kill(name))
@@ -178,7 +185,12 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=100, help="how many processes are killed (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of the choice (default: 0)")
-    parser.add_argument("--mean", type=float, default=12.0, help="seconds from one kill to the next (default: 12)")
+    parser.add_argument(
+        "--mean",
+        type=float,
+        help="seconds from one kill to the next, in the mean of an exponential "
+        f"distribution (default: a {_KILLS_PER_NIGHT}th of what the undisturbed night takes)",
+    )
     parser.add_argument(
         "--vllm-every",
         type=int,
@@ -188,7 +200,12 @@ def main() -> int:
         "vLLM, the others with transformers, which starts quicker (default: 6; 0: none)",
     )
     parser.add_argument("--nights", choices=["both", "first", "next"], default="both", help="which are disturbed")
-    parser.add_argument("--folder", type=Path, help="where the nights run (default: a temporary folder, removed)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where the nights run, and where undisturbed ones of an earlier call "
+        "are used again (default: a temporary folder, removed)",
+    )
     parser.add_argument(
         "--undisturbed",
         type=Path,
@@ -208,7 +225,7 @@ def run(folder: Path, options: argparse.Namespace) -> int:
     endurance = Endurance(options.count, options.seed, options.mean)
     if options.undisturbed:
         project = Project(options.undisturbed.resolve())
-        known = Undisturbed(outcome(project), files_left(project), 0.0)
+        known = Undisturbed(outcome(project), files_left(project), _SECONDS)
         nights = Nights(folder, project.folder / "params.yaml")
         while endurance.left > 0:
             nights.put_back("nothing")

@@ -41,10 +41,17 @@ class Nights:
     """One folder in which nights run, put back to a state between them: paths stay the same, and compiled code."""
 
     def __init__(self, folder: Path, changes: Mapping[str, Any] | Path):
-        """changes: of params.yaml, as Project.make takes them, or a params.yaml to take the place of it."""
+        """changes: of params.yaml, as Project.make takes them, or a params.yaml to take the place of it.
+
+        What an earlier call left in `folder` is used again, with its code and parameters.
+        """
         self.folder = folder
         self.temporary = folder / "tmp"
         self._states = folder / "states"
+        if self._states.is_dir():
+            self.project = Project(folder / "project")
+            self.project.environment["TMPDIR"] = str(self.temporary)
+            return
         self.temporary.mkdir(parents=True)
         self._states.mkdir()
         self.project = Project.make(folder / "project", {} if isinstance(changes, Path) else changes)
@@ -61,6 +68,10 @@ class Nights:
     def keep(self, name: str) -> None:
         """Remember the folder as it stands."""
         shutil.copytree(self.project.folder, self._states / name, symlinks=True, ignore=_code_and_byte_code)
+
+    def has(self, name: str) -> bool:
+        """Whether that state is remembered."""
+        return (self._states / name).is_dir()
 
     def put_back(self, name: str) -> None:
         """Make the folder what it was, but for byte code and what Numba compiled."""
