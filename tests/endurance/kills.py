@@ -30,7 +30,7 @@ import psutil
 
 from tests.builders.project import Project
 from tests.endurance.miniature import MINIATURE, NEXT, Nights
-from tests.endurance.outcome import differing, files_left, outcome, temporaries
+from tests.endurance.outcome import differing, files_left, outcome, temporaries, unlike
 from tests.endurance.processes import adopt_orphans, by_kind, orphans
 
 ENDED_SECONDS = 5.0  # within which nothing may be left of a night that has ended
@@ -106,17 +106,20 @@ class Endurance:
                 self.faults.failed.append(f"{name}: fails when left alone: {log.read_text()[-1500:]}")
                 return
         ours = outcome(nights.project)
-        unlike = differing(ours, known.outcome)
-        for entry in unlike:
-            print(f"  {name}: differs: {entry}", flush=True)
-            if entry in ("registry", "dvc.lock", "history.jsonl"):
-                print(f"    {ours.get(entry)}\n    {known.outcome.get(entry)}", flush=True)
-        self.faults.differing += [f"{name}: {entry}" for entry in unlike]
+        differ = differing(ours, known.outcome)
+        for entry in differ:
+            print(
+                f"  {name}: differs: {entry}",
+                *unlike(ours.get(entry), known.outcome.get(entry)),
+                sep="\n    ",
+                flush=True,
+            )
+        self.faults.differing += [f"{name}: {entry}" for entry in differ]
         left = sorted((files_left(nights.project) - known.files) | temporaries(nights.temporary))
         for entry in left:
             print(f"  {name}: left: {entry}", flush=True)
         self.faults.leftovers += [f"{name}: {entry}" for entry in left]
-        print(f"{name}: ended after {starts} starts; {len(unlike)} differing, {len(left)} left", flush=True)
+        print(f"{name}: ended after {starts} starts; {len(differ)} differing, {len(left)} left", flush=True)
 
     _quiet_failures = 0
 

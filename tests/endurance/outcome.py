@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import json
 import re
 import subprocess
@@ -17,7 +19,17 @@ from tests.builders.project import Project
 from tests.endurance.miniature import TIMED
 
 # Machinery with names and bytes of its own: Git's, DVC's and Prefect's, the registry's (asked, not read), our state.
-_NOT_COMPARED = (".git", ".dvc/tmp", ".dvc/cache", ".prefect", "mlartifacts", ".relex", "relex", "flows")
+_NOT_COMPARED = (
+    ".git",
+    ".dvc/tmp",
+    ".dvc/cache",
+    ".prefect",
+    "mlartifacts",
+    ".relex",
+    "relex",
+    "flows",
+    "trajectory/cache",
+)
 _NOT_BYTES = ("mlflow.db", "dvc.lock", "history.jsonl", "champion/lineage.json", *TIMED)
 _RANDOM = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)|\b(?:m-)?[0-9a-f]{32}\b|\b[0-9a-f]{40}\b|\b[0-9a-f]{8}-[0-9a-f-]{27}\b"
@@ -48,6 +60,13 @@ def outcome(project: Project) -> dict[str, Any]:
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Names under which two outcomes differ."""
     return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+
+
+def unlike(ours: Any, theirs: Any) -> list[str]:
+    """The lines in which two facts differ, twenty at most."""
+    texts = [json.dumps(facts, indent=1, sort_keys=True, default=str).splitlines() for facts in (theirs, ours)]
+    lines = difflib.unified_diff(*texts, "undisturbed", "disturbed", n=0, lineterm="")
+    return [line[:200] for line in itertools.islice(lines, 20)]
 
 
 def files_left(project: Project) -> set[str]:

@@ -28,8 +28,9 @@ def main() -> None:
 
 
 def _measured(names: Iterable[str]) -> list[str]:
-    """Without what is sampled of the machine while a training runs: a short one ends before the first sample."""
-    return sorted(name for name in names if not name.startswith("system/"))
+    """Without what is known only while a training is followed, and its follower may be killed: the machine's load, and
+    the seconds of a step."""
+    return sorted(name for name in names if not name.startswith(("system/", "train/seconds/")))
 
 
 def _names(place: str) -> list[str]:
