@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 .PHONY: setup nightly check test bench lint moved
 
 nightly: $(STAMP)
-	@$(BIN)/python -m flows.nightly
+	@exec $(BIN)/python -m relex.core.bound $$PPID $(BIN)/python -m flows.nightly
 
 setup: $(STAMP)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import subprocess
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -19,13 +19,16 @@ from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 
 from flows.command import run_command_line
+from flows.killed_dvc import mend
 from flows.old_runs import forget
+from flows.parent import VARIABLE, end_with
 from flows.server import is_ours, prefect_server
 from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
+from relex.core.atomic import remove_leftovers
 from relex.core.errors import Busy, InputError, InputErrors
-from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE
+from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE, WRITTEN
 from relex.params.load import load
 from relex.params.preflight import faults
 
@@ -33,9 +36,13 @@ from relex.params.preflight import faults
 @flow(name="nightly", log_prints=True)
 def nightly() -> dict[str, bool]:
     """Run one night; which stages had to run. Busy (exit code 2) while another night runs in this folder."""
+    if server := os.environ.get(VARIABLE):
+        end_with(int(server))
     log = get_run_logger()
     preflight()
     with night_lock():
+        for said in clear():
+            log.info(said)
         unchanged = nothing_changed()
         run_action("champion", ["relex", "champion", *(["--unchanged"] if unchanged else [])])
         ran = {}
@@ -69,6 +76,14 @@ def preflight() -> None:
         raise InputErrors(errors)
 
 
+def clear() -> list[str]:
+    """Remove what killed commands left half written in this folder; a sentence for what had to be mended."""
+    for folder in WRITTEN:
+        remove_leftovers(folder)
+    remove_leftovers(STATE, below=True)
+    return mend()
+
+
 def night_lock() -> FileLock:
     """Held while a night runs; released by the system when its process dies. Busy when another holds it."""
     NIGHT_LOCK.parent.mkdir(exist_ok=True)
@@ -94,8 +109,8 @@ def followed() -> Iterator[None]:
 
 def nothing_changed() -> bool:
     """Whether DVC finds every stage up to date."""
-    done = subprocess.run(["dvc", "status", "--quiet"], env=environment(), check=False)
-    return done.returncode == 0
+    with supervised(["dvc", "status", "--quiet"], environment=environment()) as status:
+        return status.wait() == 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,6 +161,7 @@ def serve(cron: str, timezone: str) -> None:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.schedules import Cron
 
+    os.environ[VARIABLE] = str(os.getpid())
     nightly.serve(
         name="nightly",
         schedule=Cron(cron, timezone=timezone),

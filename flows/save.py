@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flows.killed_dvc import on_its_branch
 from flows.stages import environment
-from relex.core.atomic import write_text
+from relex.core.atomic import scratch_folder, write_text
 from relex.core.digest import file_sha256, json_sha256
 from relex.core.workspace import CHAMPION, HISTORY, METRICS, PARAMS, STATE
 from relex.params.redact import redact
@@ -33,7 +33,8 @@ def main() -> int:
     if _SAVED.exists() and _SAVED.read_text().strip() == name:
         print(f"save: {name} is kept already")
         return 0
-    code = _keep(name, files)
+    with on_its_branch():
+        code = _keep(name, files)
     if code:
         return code
     remotes = _said("dvc", "remote", "list").split()
@@ -78,8 +79,8 @@ def hide_secrets(ref: str, files: Sequence[Path]) -> list[Path]:
             changed[path] = _said("git", "hash-object", "-w", "--stdin", text=redact(text))
     if not changed:
         return []
-    with tempfile.TemporaryDirectory(dir=STATE, prefix="index-") as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder, "index").absolute())}
+    with scratch_folder(STATE, "index") as folder:
+        index = {"GIT_INDEX_FILE": str((folder / "index").absolute())}
         _said("git", "read-tree", commit, variables=index)
         for path, blob in changed.items():
             entry = f"100644,{blob},{inside}{path.as_posix()}"

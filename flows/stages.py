@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 
+from flows.killed_dvc import keep_lock
 from flows.supervise import supervised
 from relex.core.errors import InputError, StageFailed
 from relex.params.redact import redact
@@ -116,6 +117,7 @@ def command_task(command: Sequence[str], folder: Path | None = None) -> list[str
 
 def run_stage(name: str) -> bool:
     """Bring one DVC stage up to date; whether its command had to run."""
+    keep_lock()
     lines = run_action(name, ["dvc", "--wait-for-lock", "repro", "--single-item", name])
     return any(line.startswith(("Running stage", "> ")) for line in lines)
 

@@ -1,9 +1,12 @@
-"""Run a command so that nothing it starts outlives whoever asked for it, not even after kill -9.
+"""Run a command so that nothing it starts outlives whoever asked for it, not even after kill -9 of any process.
 
     python flows/supervise.py -- COMMAND [ARG ...]
 
-The asker holds the writing end of this process's standard input. When that end closes, for whatever reason, the
-command and all its descendants are killed. Descendants that detach are adopted (child subreaper) and killed too.
+Two processes watch one command, and each other: the inner one starts the command, the outer one has started the inner
+one. The asker holds the writing end of their standard input. When that end closes, for whatever reason, when the
+command ends or when either of the two is killed, all that descends from the command is killed. Descendants that detach
+are adopted (child subreaper): by the inner one, and once that is gone by the outer one. What the command leaves in the
+system's temporary folder goes too: it has one of its own there.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +27,12 @@ from typing import IO
 
 import psutil
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 5.0
+_KILLED = 128 + signal.SIGKILL
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
@@ -35,7 +43,7 @@ def supervised(
     output: int | IO[bytes] | None = None,
     folder: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `command` under a supervisor; on leaving the block, whatever still runs is ended.
+    """Start `command` under supervision; on leaving the block, whatever still runs is ended.
 
     output: where standard output and error go (as subprocess takes it); None shares this process's own.
     folder: where the command runs; None for here.
@@ -49,12 +57,17 @@ def supervised(
         env=dict(environment) if environment is not None else None,
         start_new_session=True,
     )
+    assert process.stdin is not None  # it was asked for as a pipe
     try:
         yield process
     finally:
-        process.terminate()  # politely: the supervisor passes it on, and kills what does not heed it
+        process.terminate()  # politely: it is passed on, and what does not heed it is killed
         process.wait()
-        process.stdin.close()  # type: ignore[union-attr]  # it was asked for as a pipe
+        # The outer one may have been killed while the inner one still cleans up: nobody reads once both are gone.
+        readers = select.poll()
+        readers.register(process.stdin, 0)
+        readers.poll()
+        process.stdin.close()
 
 
 def _descendants() -> list[psutil.Process]:
@@ -83,31 +96,83 @@ def _reap() -> None:
             pass
 
 
+def _adopt() -> None:
+    """Make whatever descends from this process its child when its own parent ends."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _die_with(parent: int) -> None:
+    """In the command, before it is one: the kernel kills it with the process that started it."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(_KILLED)
+
+
+class _Told:
+    """Whether SIGTERM or SIGINT came."""
+
+    def __init__(self) -> None:
+        self.to_stop = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, _signal: int, _frame: object) -> None:
+        self.to_stop = True
+
+
+def _run(command: Sequence[str], outer: int, told: _Told) -> int:
+    """The inner process: run one command; its exit code, or 128 + the signal that ended it."""
+    _adopt()
+    mine = os.getpid()
+    child = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, preexec_fn=lambda: _die_with(mine))
+    while child.poll() is None:
+        if told.to_stop:
+            _end_all(_GRACE_SECONDS)
+            return 128 + signal.SIGTERM
+        readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
+        if (readable and not os.read(0, 1)) or os.getppid() != outer:
+            _end_all(0.0)
+            return _KILLED
+    _end_all(0.0)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _watch(inner: int, told: _Told) -> int:
+    """The outer process: wait for the inner one, and end what it could not."""
+    while os.waitid(os.P_PID, inner, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if told.to_stop:
+            told.to_stop = False
+            os.kill(inner, signal.SIGTERM)
+        time.sleep(_POLL_SECONDS / 2)
+    status = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
+    _end_all(0.0)
+    return status if status >= 0 else 128 - status
+
+
 def main(arguments: Sequence[str]) -> int:
     """Supervise one command; its exit code, or 128 + the signal that ended it."""
     if not arguments or arguments[0] != "--" or len(arguments) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    stop = False
+    _adopt()
+    outer, told = os.getpid(), _Told()  # before the fork: a signal that comes at once is not lost
+    temporary = _own_temporary_folder()
+    inner = os.fork()
+    try:
+        code = _run(arguments[1:], outer, told) if inner == 0 else _watch(inner, told)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # the outer one, too, as the inner one may have been killed
+    if inner == 0:
+        os._exit(code)
+    return code
 
-    def ask_to_stop(_signal: int, _frame: object) -> None:
-        nonlocal stop
-        stop = True
 
-    signal.signal(signal.SIGTERM, ask_to_stop)
-    signal.signal(signal.SIGINT, ask_to_stop)
-    child = subprocess.Popen(list(arguments[1:]), stdin=subprocess.DEVNULL)
-    while child.poll() is None:
-        if stop:
-            _end_all(_GRACE_SECONDS)
-            return 128 + signal.SIGTERM
-        readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
-        if readable and not os.read(0, 1):
-            _end_all(0.0)
-            return 128 + signal.SIGKILL
-    _end_all(0.0)
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+def _own_temporary_folder() -> str:
+    """Make one for the command, and put it into the environment; what is compiled there to be used again stays."""
+    shared = tempfile.gettempdir()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(shared, f"torchinductor_{os.getuid()}"))
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="relex-", dir=shared)
+    return os.environ["TMPDIR"]
 
 
 if __name__ == "__main__":

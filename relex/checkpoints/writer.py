@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from relex.checkpoints.header import read_header, write_header
 from relex.checkpoints.tensors import INDEX, CheckpointReader, TensorFile, torch_dtype
-from relex.core.atomic import final_name
 from relex.core.errors import InputError, RelexError
+from relex.core.owner import final_name
 
 if TYPE_CHECKING:
     import torch

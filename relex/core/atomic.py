@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from relex.core.errors import InputError
-
-_PREFIX = ".tmp-"
-_TEMPORARY = re.compile(re.escape(_PREFIX) + r"(.+)-[a-z0-9_]{8}")
+from relex.core.owner import PREFIX, hold, left_behind, temporary_name
+from relex.core.rename import exchange, rename_new, restore, set_aside
 
 
 def sync_folder(folder: Path) -> None:
@@ -44,64 +42,110 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it over `path`, on failure remove it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_PREFIX + path.name + "-", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = path.with_name(temporary_name(path.name))
+    with _held(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)):
+        try:
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success sync it and rename it to `path`, on failure remove it.
 
-    With `replace`, an existing `path` is swapped out and removed after the new one is in place; without it, an
-    existing `path` raises InputError before anything is written.
+    With `replace`, an existing `path` is exchanged for the new one in one step, and then removed. Without it, an
+    existing `path` raises InputError before anything is written, and one that appears meanwhile stays as it is: then
+    what was written here is removed, with the same InputError.
     """
     path = Path(path)
-    if path.exists() and not replace:
-        raise InputError("the output already exists", where=path, todo="remove it or name another output")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=_PREFIX + path.name + "-", dir=path.parent))
-    try:
-        os.chmod(temporary, 0o777 & ~_umask())
+    remove_leftovers(path.parent, of=path.name)
+    if os.path.lexists(path) and not replace:
+        raise _exists(path)
+    with scratch_folder(path.parent, path.name) as temporary:
         yield temporary
         for written in temporary.rglob("*"):  # some libraries write files that only their owner can read
-            os.chmod(written, (0o777 if written.is_dir() else 0o666) & ~_umask())
+            if not written.is_symlink():  # what it points to is not ours
+                os.chmod(written, (0o777 if written.is_dir() else 0o666) & ~_umask())
         sync_tree(temporary)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=_PREFIX + path.name + "-old-", dir=path.parent))
-            os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
+        _put(temporary, path, replace)
         sync_folder(path.parent)
-    finally:
-        if temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def final_name(temporary: Path) -> Path:
-    """What a temporary path from here will be called, for messages."""
-    match = _TEMPORARY.fullmatch(temporary.name)
-    return temporary.with_name(match[1]) if match else temporary
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed writer left beside final names in `folder`. Call only where no other writer runs."""
-    for entry in Path(folder).glob(_PREFIX + "*"):
-        if entry.is_dir():
-            shutil.rmtree(entry)
+def _put(temporary: Path, path: Path, replace: bool) -> None:
+    """Give the folder its name; after an exchange `temporary` is the old one."""
+    while True:
+        try:
+            rename_new(temporary, path)
+        except FileExistsError:
+            if not replace:
+                raise _exists(path) from None
         else:
-            entry.unlink()
+            return
+        with contextlib.suppress(FileNotFoundError):  # it went in this moment
+            exchange(temporary, path)
+            return
+
+
+def _exists(path: Path) -> InputError:
+    return InputError("the output already exists", where=path, todo="remove it or name another output")
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder in `parent` for what lasts no longer than the body; `name` says what it is for."""
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = parent / temporary_name(name)
+    temporary.mkdir(mode=0o777 & ~_umask())
+    with _held(os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)):
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
+
+
+def remove_leftovers(folder: Path, *, of: str = "", below: bool = False) -> None:
+    """Remove what killed writers left beside final names in `folder`, and with `below` in all folders below it.
+
+    Only what was left behind: what a living process writes, here or in another container, stays. of: only what was to
+    get that name. An exchange that was killed where the kernel has none is undone.
+    """
+    folder = Path(folder)
+    for target in set_aside(folder):
+        if not of or target.name == of:
+            restore(target)
+    for entry in folder.glob(f"{PREFIX}{glob.escape(of)}*"):
+        with contextlib.suppress(FileNotFoundError):  # its owner, or another command that cleans up, was quicker
+            if left_behind(entry):
+                _remove(entry)
+    if below:
+        for entry in folder.glob("*/"):
+            if not entry.name.startswith(PREFIX) and not entry.is_symlink():
+                remove_leftovers(entry, below=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _held(handle: int) -> Iterator[None]:
+    """Keep what was opened locked until the body ends: whoever sees it unlocked knows that its owner is gone."""
+    hold(handle)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -41,3 +41,6 @@ HISTORY = Path("history.jsonl")
 STATE = Path(".relex")
 ROWS_CACHE = STATE / "rows"
 NIGHT_LOCK = STATE / "night.lock"
+
+# Folders outside STATE in which commands write under temporary names first (atomic.py): beside an output.
+WRITTEN = (Path(), METRICS, TIMINGS, TRAJECTORY, TRAJECTORY / "steps", TRAJECTORY / "cache")

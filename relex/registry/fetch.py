@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as with_other
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
-from relex.core.atomic import new_folder, read_json
+from relex.core.atomic import new_folder, read_json, scratch_folder
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact
 from relex.core.workspace import STATE
@@ -61,9 +60,8 @@ def check_stored(connection: Connection, version: Version) -> None:
     Cost: one fetch of the model, into a folder that is gone afterwards. Sizes are looked at first, which is cheap.
     """
     models.check_present(connection, version)
-    STATE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="stored-", dir=STATE) as temporary:
-        fetch_verified(connection, version, Path(temporary) / "model")
+    with scratch_folder(STATE, "stored") as temporary:
+        fetch_verified(connection, version, temporary / "model")
 
 
 def fetch_verified(connection: Connection, version: Version, out: Path, *, replace: bool = False) -> None:
@@ -104,9 +102,7 @@ def identified(connection: Connection, version: Version) -> Version:
     if MODEL_TAG in version.tags:
         return version
     recorded = models.read_lineage(connection, version)["files"]
-    STATE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="identify-", dir=STATE) as temporary:
-        folder = Path(temporary)
+    with scratch_folder(STATE, "identify") as folder:
         models.download(connection, version, folder)
         check_files(version, folder, recorded)
         if weights_sha256(folder) != version.weights_sha256:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
+from relex.core.atomic import scratch_folder
 from relex.core.workspace import STATE
 from relex.params.load import Params
 from relex.registry.fetch import fetch_verified, identified
@@ -23,9 +21,8 @@ def lineage(params: Params, model: str) -> str:
         connection = connect(params)
         version = identified(connection, versions.find(connection, versions.parse(model)))
         facts = models.read_lineage(connection, version)
-        STATE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="lineage-", dir=STATE) as temporary:
-            fetch_verified(connection, version, Path(temporary) / "model")
+        with scratch_folder(STATE, "lineage") as temporary:
+            fetch_verified(connection, version, temporary / "model")
         models.check_packaging(connection, version)
         versions.check_tags(version, facts)
     known = {"version": str(version), "mode": version.tags[models.MODE_TAG], **version.lineage}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
+from relex.core.atomic import scratch_folder
 from relex.core.errors import CorruptArtifact, InputError
 from relex.core.workspace import STATE
 from relex.params.load import Params
@@ -31,9 +31,8 @@ def rebuild(params: Params, name: str, version: str, out: Path | None = None) ->
         connection = connect(params)
         found = identified(connection, versions.find(connection, versions.parse(f"{name}/{version}")))
         facts = models.read_lineage(connection, found)
-    STATE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=STATE) as temporary:
-        made = _make(facts, Path(temporary), found)
+    with scratch_folder(STATE, "rebuild") as temporary:
+        made = _make(facts, temporary, found)
         model = model_sha256(made)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

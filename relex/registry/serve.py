@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from relex.core.bound import bound
 from relex.core.errors import InputError, StageFailed
 from relex.params.load import Params
 
@@ -78,7 +79,8 @@ def _server(params: Params, folder: Path, name: str, host: str, port: int) -> It
     """The server in a process group of its own, ended with everything it started when the body ends."""
     cache = str(params.evaluate.cpu_kv_cache_gib)
     variables = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": cache, **os.environ}
-    process = subprocess.Popen(command(params, folder, name, host, port), env=variables, start_new_session=True)
+    served = bound(command(params, folder, name, host, port))
+    process = subprocess.Popen(served, env=variables, start_new_session=True)
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield process

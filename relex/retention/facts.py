@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Place = Literal["rows", "served", "leftovers", "study"]
+Place = Literal["rows", "served", "study"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,6 @@ class Facts:
     standing_models: model_sha256 of what the standing night evaluated. remote: whether DVC has one.
     """
 
-    now: float
     nights: tuple[Night, ...] = ()
     versions: tuple[Version, ...] = ()
     cache: Mapping[str, Object] | None = None

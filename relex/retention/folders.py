@@ -1,7 +1,7 @@
-"""Folders of this project's own that grow from night to night: cached rows, served models, leftovers, studies.
+"""Folders of this project's own that grow from night to night: cached rows, served models, studies.
 
 Removed is a folder by renaming it first: nobody finds half of one under its name, and what a kill leaves of it is a
-leftover that the next call removes.
+leftover that the next sweep removes (atomic.remove_leftovers).
 """
 
 from __future__ import annotations
@@ -12,39 +12,29 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from relex.core.workspace import CHAMPION, PARAMS, ROWS_CACHE, STATE
+from relex.core.owner import temporary_name
+from relex.core.workspace import CHAMPION, PARAMS, ROWS_CACHE
 from relex.registry.fetch import SERVED
 from relex.retention.facts import Folder, Place
 
 STUDY = Path("study")  # the nights of flows/study.py, one folder each
 _STUDY = re.compile(r"seed-\d+(-bent)?(-true)?")
-_GOING = ".tmp-pruned-"
-# Temporary folders that commands make in .relex/, beside .tmp-*: a copy of a model each.
-_TEMPORARY = ("rebuild-", "lineage-", "resolve-", "upload-", "download-", "dvc-")
 
 
 def gather(root: Path = Path()) -> tuple[Folder, ...]:
     """What is there, with the time of its newest file."""
-    found = [
+    return (
         *(_folder(root, path, "rows", model=path.name) for path in _folders(root / ROWS_CACHE)),
         *(_folder(root, path, "served", model=path.name) for path in _folders(root / SERVED)),
         *(_folder(root, path, "study") for path in _folders(root / STUDY) if _is_ours(path)),
-    ]
-    for place in (root / STATE, root / ROWS_CACHE, root / SERVED, root / STUDY):
-        for path in sorted(place.glob("*")) if place.is_dir() else ():
-            if path.is_dir() and not path.is_symlink() and path.name.startswith((*_TEMPORARY, ".tmp-")):
-                found.append(_folder(root, path, "leftovers", going=path.name.startswith(_GOING)))
-    return tuple(found)
+    )
 
 
 def remove(folder: Folder, root: Path = Path()) -> None:
     """Remove it, at once as far as anybody can see."""
     path = root / folder.path
-    going = path.with_name(_GOING + path.name.removeprefix(_GOING))
-    if path != going:
-        if going.exists():
-            shutil.rmtree(going)
-        os.replace(path, going)
+    going = path.with_name(temporary_name(path.name))
+    os.replace(path, going)
     shutil.rmtree(going)
 
 
@@ -65,7 +55,7 @@ def _is_ours(path: Path) -> bool:
     return bool(_STUDY.fullmatch(path.name)) and (path / PARAMS).is_file() and (path / CHAMPION).is_file()
 
 
-def _folder(root: Path, path: Path, place: Place, *, model: str = "", going: bool = False) -> Folder:
+def _folder(root: Path, path: Path, place: Place, *, model: str = "") -> Folder:
     files = [os.lstat(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names]
-    used = 0.0 if going else max([path.stat().st_mtime, *(facts.st_mtime for facts in files)])
+    used = max([path.stat().st_mtime, *(facts.st_mtime for facts in files)])
     return Folder(place, path.relative_to(root).as_posix(), sum(facts.st_size for facts in files), used, model)

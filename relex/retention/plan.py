@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from relex.params.retention import Retention
 from relex.retention.facts import Facts, Folder, Night, Run, Version
 
-_DAY = 86400.0
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -131,8 +129,6 @@ def _runs(facts: Facts, count: int | None) -> Iterable[Run]:
 
 
 def _goes(folder: Folder, facts: Facts, kept: tuple[Night, ...], since: float, studies: bool) -> bool:
-    if folder.place == "leftovers":  # of a command that was killed; one that still runs is younger
-        return facts.now - folder.used > _DAY
     if not kept:
         return False
     aliased = {version.model_sha256 for version in facts.versions if version.aliased and version.model_sha256}

@@ -13,7 +13,6 @@ from relex.retention.plan import Plan
 _WHY = {
     "rows": "no kept night, version with an alias or unfinished night evaluated it",
     "served": "fetched to be served; no alias points to it",
-    "leftovers": "left by a command that was killed",
     "study": "a study's night, older than the oldest kept night",
 }
 

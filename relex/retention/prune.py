@@ -8,23 +8,23 @@ themselves; last the cache's objects, which nothing names any more. The same cal
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from relex.core.atomic import read_json
+from relex.core.atomic import read_json, remove_leftovers
 from relex.core.errors import Busy
 from relex.core.sizes import show_bytes
-from relex.core.workspace import EVALUATION_METRICS, NIGHT_LOCK
+from relex.core.workspace import EVALUATION_METRICS, NIGHT_LOCK, STATE
 from relex.params.load import Params
 from relex.params.retention import Retention
 from relex.registry.store import connection as registry
 from relex.registry.store import needs, places, runs_kept
 from relex.retention import folders, objects, plan, preview, versions
 from relex.retention.facts import Facts
+from relex.retention.folders import STUDY
 from relex.retention.plan import Plan
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def _gather(params: Params, project: Repo, connection: Connection | None, remote
     nights, others = objects.nights(project)
     known, runs = versions.gather(connection, lambda md5: objects.expand(project, md5, remote))
     return Facts(
-        now=time.time(),
         nights=nights,
         versions=known,
         cache=objects.cached(project),
@@ -79,6 +78,8 @@ def _gather(params: Params, project: Repo, connection: Connection | None, remote
 
 
 def _carry_out(made: Plan, limits: Retention, project: Repo, connection: Connection | None, remote: Any | None) -> None:
+    for place in (STATE, STUDY):
+        remove_leftovers(place, below=place == STATE)  # of a removal that was killed
     if connection is not None:
         for version in made.lost:
             needs.give_up(connection, version.name, version.number, f"retention.promoted: {limits.promoted}")

@@ -17,6 +17,7 @@ import contextlib
 import os
 import re
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from typing import Any, ClassVar
 
 from relex.core.code import ROOT
 from relex.core.errors import StageFailed
-from relex.core.pipes import receive, send
+from relex.core.pipes import die_with, receive, send
 from relex.rewards.confined import EVALUATED, check_available, confine
 from relex.rewards.sizes import TooMuch
 from relex.rewards.unevaluated import disarm
@@ -204,6 +205,19 @@ def _serve(handle_request: Judge) -> None:
         send(1, reply)
 
 
+def _caller_ends_before(child: int) -> bool:
+    """Wait for the server to end, or for the caller: its end of the pipe closes even when it is killed."""
+    handle = os.pidfd_open(child)
+    try:
+        first = select.poll()
+        first.register(handle, select.POLLIN)
+        first.register(0, 0)  # tells of the end alone: what is there to read is the server's
+        ended = {descriptor for descriptor, _ in first.poll()}
+    finally:
+        os.close(handle)
+    return handle not in ended
+
+
 def main(name: str) -> None:
     """Fork servers until the caller closes the pipe."""
     check_available()  # loads the library while that may still be looked for
@@ -212,12 +226,17 @@ def main(name: str) -> None:
         handle_request(request)
     if name != "format":
         disarm()
+    mine = os.getpid()
     while True:
         child = os.fork()
         if child == 0:
+            die_with(mine)
             with contextlib.suppress(BrokenPipeError):
                 _serve(handle_request)
             os._exit(0)
+        if _caller_ends_before(child):
+            os.kill(child, signal.SIGKILL)
+            return
         _, status = os.waitpid(child, 0)
         if status == 0:
             return

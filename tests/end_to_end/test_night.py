@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from flows.stages import STAGES
-from tests.builders.project import SMALL, Project, alive, family, runs, wait_for
+from tests.builders import ROOT
+from tests.builders.project import SMALL, Project
 from tests.end_to_end.conftest import MARK
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -180,34 +179,22 @@ def test_dvc_repro_alone_gives_the_same_artifacts_as_the_flow(first_night, tmp_p
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
-KILLS = {
-    "train": lambda project, processes: len(list((project.folder / "trajectory").glob("steps/*.safetensors"))) >= 2,
-    "extrapolate": lambda project, processes: runs(processes, "relex extrapolate"),
-    "evaluate": lambda project, processes: runs(processes, "relex evaluate"),
-}
-
-
-def test_a_night_killed_in_train_extrapolate_and_evaluate_leaves_no_orphan_and_ends_with_the_same_decision(
+def test_a_night_of_which_a_dozen_processes_are_killed_at_random_leaves_what_an_undisturbed_one_does(
     first_night, tmp_path
 ):
-    project = Project.make(tmp_path / "project", SMALL)
-    for stage, reached in KILLS.items():
-        process = project.start_night(tmp_path / f"{stage}.log")
-        assert wait_for(lambda p=process, r=reached: r(project, family(p.pid)) or p.poll() is not None)
-        assert process.poll() is None, (tmp_path / f"{stage}.log").read_text()[-4000:]
-        processes = family(process.pid)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert wait_for(lambda ps=processes: not any(alive(p) for p in ps), 20), stage
-        partial = [path.name for path in project.folder.iterdir() if path.name.startswith("step_")]
-        assert partial == []
-    done = project.night()
+    """Artifacts, lock, history and registry are the same; no process and no temporary file is left."""
+    command = [sys.executable, "-m", "tests.endurance.kills", "--count", "12", "--seed", "3", "--mean", "6"]
+    done = subprocess.run(
+        [*command, "--undisturbed", str(first_night[0].folder), "--folder", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-8000:]
-    names = ("trajectory", "candidates", *METRICS)
-    undisturbed = first_night[0].artifacts(*names)
-    finished = project.artifacts(*names)
-    assert [name for name in undisturbed if finished.get(name) != undisturbed[name]] == []
-    assert len(versions(project)) == len(versions(first_night[0]))
+    for found in ("orphans", "leftovers", "differing", "failed"):
+        assert re.search(rf"^{found} +0$", done.stdout, re.MULTILINE)
 
 
 def test_a_later_night_competes_with_the_champion_and_reuses_what_was_measured(first_night, tmp_path):

@@ -1,0 +1,1 @@
+"""What takes long on purpose: nights that are disturbed again and again."""

@@ -75,3 +75,42 @@ def test_terminating_the_supervisor_ends_the_family(tmp_path):
         process.terminate()
         assert process.wait(timeout=20) == 128 + signal.SIGTERM
     assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("victim", ["outer", "inner"])
+def test_killing_either_supervisor_ends_the_whole_family_before_the_block_is_left(tmp_path, victim):
+    with supervised([sys.executable, "-c", FAMILY, str(tmp_path / "pids")]) as process:
+        pids = family(tmp_path / "pids")
+        outer = psutil.Process(process.pid)
+        (inner,) = outer.children()
+        os.kill({"outer": outer, "inner": inner}[victim].pid, signal.SIGKILL)
+        process.wait(timeout=20)
+    assert not any(alive(pid) for pid in pids)
+    assert wait_for(lambda: not alive(inner.pid))
+    assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+def test_killing_the_command_ends_what_it_had_started(tmp_path):
+    with supervised([sys.executable, "-c", FAMILY, str(tmp_path / "pids")]) as process:
+        pids = family(tmp_path / "pids")
+        os.kill(pids[0], signal.SIGKILL)
+        assert process.wait(timeout=20) == 128 + signal.SIGKILL
+        assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("victim", ["nobody", "outer", "inner", "command"])
+def test_what_a_command_leaves_in_its_temporary_folder_goes_whoever_is_killed(tmp_path, victim):
+    code = (
+        "import os, sys, tempfile, time; tempfile.mkdtemp(); tempfile.mkstemp()\n"
+        "open(sys.argv[1], 'w').write(f'{os.getpid()} {os.getppid()}'); time.sleep(600)"
+    )
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    with supervised([sys.executable, "-c", code, str(tmp_path / "pids")], environment=environment) as process:
+        command, inner = family(tmp_path / "pids")
+        (own,) = (tmp_path / "temporary").iterdir()
+        assert len(list(own.iterdir())) == 2
+        if victim != "nobody":
+            os.kill({"outer": process.pid, "inner": inner, "command": command}[victim], signal.SIGKILL)
+            process.wait(timeout=20)
+    assert list((tmp_path / "temporary").iterdir()) == []

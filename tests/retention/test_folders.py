@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from relex.core.atomic import remove_leftovers
 from relex.core.errors import Busy
+from relex.core.owner import temporary_name
 from relex.core.workspace import NIGHT_LOCK
 from relex.params.load import load
 from relex.retention import folders
@@ -26,30 +29,27 @@ def test_studies_are_known_by_their_names_and_inputs_and_other_folders_are_nobod
             put(tmp_path / "study" / name / file)
     put(tmp_path / "study/seed-2/notes.txt")
     put(tmp_path / ".relex/train/checkpoint-5/weights")  # what an interrupted training goes on from
-    put(tmp_path / ".relex/upload-x/weights")
+    put(tmp_path / ".relex" / temporary_name("download") / "weights")  # of a command that runs
     put(tmp_path / ".relex/rows/0123456789abcdef/batch.parquet")
     found = {(folder.place, folder.path) for folder in folders.gather(tmp_path)}
     assert found == {
         ("study", "study/seed-0"),
         ("study", "study/seed-1-true"),
-        ("leftovers", ".relex/upload-x"),
         ("rows", ".relex/rows/0123456789abcdef"),
     }
 
 
-def test_a_removal_that_was_killed_left_nothing_under_the_name_and_is_finished_by_the_next_call(tmp_path, monkeypatch):
+def test_a_removal_that_was_killed_left_nothing_under_the_name_and_is_finished_by_the_next_sweep(tmp_path):
     put(tmp_path / ".relex/served/0123456789abcdef/model.safetensors")
     [served] = folders.gather(tmp_path)
-
-    def killed(path):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(shutil, "rmtree", killed)
+    child = os.fork()
+    if child == 0:
+        shutil.rmtree = lambda path: os._exit(9)
         folders.remove(served, tmp_path)
-    [left] = folders.gather(tmp_path)
-    assert (left.place, left.size, left.used) == ("leftovers", 5, 0.0)  # of an age that lets it go at once
-    folders.remove(left, tmp_path)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert folders.gather(tmp_path) == ()
+    assert len(list((tmp_path / ".relex/served").iterdir())) == 1
+    remove_leftovers(tmp_path / ".relex", below=True)
     assert list((tmp_path / ".relex/served").iterdir()) == []
 
 

@@ -32,7 +32,7 @@ def facts(count: int, **others: object) -> Facts:
     cache = {f"window{n}": Object(100, n * _HOUR - 60) for n in range(1, count + 1)}
     cache |= {f"candidates{n}": Object(50, n * _HOUR - 60) for n in range(1, count + 1)}
     given = {"cache": cache | {"base": Object(10, 0.0)}, "standing": nights[0].objects if nights else frozenset()}
-    return Facts(**{"now": count * _HOUR, "nights": nights, **given, **others})
+    return Facts(**{"nights": nights, **given, **others})
 
 
 def limits(**changes: object) -> Retention:
@@ -130,18 +130,17 @@ def test_rows_stay_of_models_of_kept_nights_of_aliased_versions_and_of_a_night_t
     assert [folder.path for folder in made.folders] == ["rows/2", "rows/3"]
 
 
-def test_studies_go_only_where_somebody_saw_them_named_and_leftovers_only_after_a_day():
+def test_studies_go_only_where_somebody_saw_them_named_():
     study = Folder("study", "study/seed-0", 5, 0.0)
-    young, old = Folder("leftovers", "young", 5, 90000.0), Folder("leftovers", "old", 5, 0.0)
-    known = facts(5, folders=(study, young, old), now=100000.0)
-    assert plan.make(known, limits(), studies=False).folders == (old,)
+    known = facts(5, folders=(study,))
+    assert plan.make(known, limits(), studies=False).folders == ()
     made = plan.make(known, limits(), studies=True)
-    assert made.folders == (study, old)
+    assert made.folders == (study,)
     assert "study/seed-0" in text(made, known, limits(), remote="", shared="")
 
 
 def test_without_a_saved_night_nothing_goes():
-    known = Facts(now=1e9, cache={"x": Object(1, 0.0)}, folders=(Folder("rows", "rows/1", 5, 0.0, "1" * 16),))
+    known = Facts(cache={"x": Object(1, 0.0)}, folders=(Folder("rows", "rows/1", 5, 0.0, "1" * 16),))
     assert plan.make(known, limits(), studies=True).empty
 
 

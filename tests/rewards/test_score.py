@@ -108,6 +108,36 @@ def test_the_scoring_process_ends_with_its_caller_even_when_that_is_killed() -> 
     assert alive == []
 
 
+def test_a_scoring_process_at_a_long_text_ends_with_its_caller_at_once() -> None:
+    script = (
+        "from relex.rewards.bounded import BoundedWorker; w = BoundedWorker('format', cpu_seconds=600.0)\n"
+        "w.ask({'completion': 'a', 'pattern': 'a'}); print(w._process.pid, flush=True)\n"
+        "w.ask({'completion': 'a' * 60, 'pattern': '(a+)+b'})\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert caller.stdout is not None
+    helper = psutil.Process(int(caller.stdout.readline()))
+    (server,) = helper.children()
+    before = server.cpu_times().user
+    while server.cpu_times().user < before + 0.3:
+        time.sleep(0.01)
+    caller.kill()
+    caller.wait()
+    _, alive = psutil.wait_procs([helper, server], timeout=5)
+    assert alive == []
+
+
+def test_a_server_of_a_scoring_process_that_is_killed_ends_with_it() -> None:
+    worker = BoundedWorker("math-verify")
+    try:
+        worker.ask({"completion": "1", "answer": "1", "entry": None})
+        (server,) = psutil.Process(worker._process.pid).children()
+        os.kill(worker._process.pid, signal.SIGKILL)
+        assert psutil.wait_procs([server], timeout=5)[1] == []
+    finally:
+        worker.close()
+
+
 def test_a_scoring_process_that_is_gone_is_an_error_and_not_a_wrong_answer() -> None:
     worker = BoundedWorker("math-verify")
     server = psutil.Process(worker._process.pid)

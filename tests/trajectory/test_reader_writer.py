@@ -18,6 +18,7 @@ from relex.trajectory.reader import Trajectory, verify
 from relex.trajectory.writer import TrajectoryWriter
 from relex.window.rows import Window
 from tests.builders.damage import flip
+from tests.builders.leftovers import leave_behind
 from tests.builders.windows import base_tensors, deltas_at, line_with_noise, save, tiny_llama, write_trajectory
 
 
@@ -51,7 +52,7 @@ def test_a_new_writer_has_no_steps_and_the_same_identity_continues(tmp_path, bas
     assert Trajectory(tmp_path / "w").steps == ()
     deltas = deltas_at(1, base_tensors(base), line_with_noise())
     writer.append(1, deltas)
-    (tmp_path / "w" / "steps" / ".tmp-000002.safetensors-x").write_text("killed here")
+    leave_behind(tmp_path / "w" / "steps", "000002.safetensors")
     again = writer_for(tmp_path / "w", base)
     assert again.steps == (1,)
     assert [path.name for path in (tmp_path / "w" / "steps").iterdir()] == ["000001.safetensors"]

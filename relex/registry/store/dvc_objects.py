@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relex.core.atomic import scratch_folder
 from relex.core.errors import CorruptArtifact, InputError
 from relex.core.workspace import STATE
 from relex.registry.store import dvc_hashes
@@ -27,10 +27,9 @@ def get(md5: str, out: Path) -> None:
     from dvc.repo import Repo
 
     project = _project()
-    STATE.mkdir(exist_ok=True)
     # A repository of its own: it shares the project's cache and remotes, and nothing of its work tree.
-    with project, tempfile.TemporaryDirectory(prefix="dvc-", dir=STATE) as temporary:
-        with Repo.init(temporary, no_scm=True) as scratch, scratch.config.edit("local") as config:
+    with project, scratch_folder(STATE, "dvc") as temporary:
+        with Repo.init(str(temporary), no_scm=True) as scratch, scratch.config.edit("local") as config:
             config["cache"] = {"dir": str(Path(project.cache.local.path).parents[1]), "type": ["reflink", "copy"]}
             config["remote"] = {
                 name: {key: str(value) if isinstance(value, str) else value for key, value in remote.items()}
@@ -38,13 +37,13 @@ def get(md5: str, out: Path) -> None:
             }
             if name := project.config["core"].get("remote"):
                 config["core"] = {"remote": name}
-        (Path(temporary) / "object.dvc").write_text(f"outs:\n- md5: {md5}\n  hash: md5\n  path: object\n")
-        with Repo(temporary) as scratch:
+        (temporary / "object.dvc").write_text(f"outs:\n- md5: {md5}\n  hash: md5\n  path: object\n")
+        with Repo(str(temporary)) as scratch:
             for attempt in (scratch.checkout, scratch.pull):
                 with contextlib.suppress(DvcException, OSError):
-                    attempt(targets=[str(Path(temporary).absolute() / "object.dvc")])
+                    attempt(targets=[str(temporary.absolute() / "object.dvc")])
                     break
-        made = Path(temporary) / "object"
+        made = temporary / "object"
         if not made.exists():
             raise InputError(
                 "DVC has this artifact neither in its cache nor in its remote",

@@ -7,14 +7,13 @@ would have to forge the rows, the metrics and dvc.lock too, in a way that the po
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from relex.core import workspace
-from relex.core.atomic import read_json
+from relex.core.atomic import read_json, scratch_folder
 from relex.core.errors import CorruptArtifact, InputError
 from relex.params.load import Params
 from relex.registry.store import dvc_lock, dvc_objects, night
@@ -79,9 +78,8 @@ def replay(lineage: dict[str, Any]) -> None:
         raise InputError(
             "its lineage does not say which rows decided", where=f"model {expected[:12]}", found=error
         ) from None
-    workspace.STATE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="replay-", dir=workspace.STATE) as temporary:
-        folder = Path(temporary) / "evaluation"
+    with scratch_folder(workspace.STATE, "replay") as temporary:
+        folder = temporary / "evaluation"
         dvc_objects.get(rows, folder)
         scores = load_scores(folder / _ROWS.name, {name: facts["model_sha256"] for name, facts in models.items()})
         again = decide.decision_of(models, scores, settings, seed)

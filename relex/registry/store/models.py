@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from relex.checkpoints.digest import model_sha256
 from relex.core import workspace
-from relex.core.atomic import write_json, write_text
+from relex.core.atomic import scratch_folder, write_json, write_text
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.params.load import Params
@@ -64,9 +63,8 @@ def upload(connection: Connection, params: Params, run: str, folder: Path, linea
         model = connection.client.create_logged_model(experiment, folder.name, run, tags, shown, model_type="llm")
     if str(model.status) == "READY":
         return model.model_id
-    workspace.STATE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="upload-", dir=workspace.STATE) as temporary:
-        staged = Path(temporary) / "staged"
+    with scratch_folder(workspace.STATE, "upload") as temporary:
+        staged = temporary / "staged"
         if mode == "copy":
             _save(staged, params, model, run, folder, lineage, card)
         else:
@@ -110,11 +108,11 @@ def download(connection: Connection, version: Version, out: Path) -> None:
     if version.tags.get(MODE_TAG) == "reference":
         reference.resolve(version, out)
     else:
-        with tempfile.TemporaryDirectory(prefix="download-", dir=out.parent) as temporary:
+        with scratch_folder(out.parent, "download") as temporary:
             with _gone_means_gone(version):
                 # MLflow refuses artifact names that leave the destination.
                 source = f"{_source(connection, version)}/{CHECKPOINT}"
-                got = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=temporary))
+                got = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(temporary)))
             if not got.is_dir() or not any(got.iterdir()):
                 raise _files_gone(version)
             shutil.copytree(got, out, dirs_exist_ok=True)
@@ -139,11 +137,11 @@ def check_packaging(connection: Connection, version: Version) -> None:
     import mlflow
 
     recorded: dict[str, str] = read_lineage(connection, version).get("packaging", {})
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch_folder(workspace.STATE, "packaging") as temporary:
         for name, expected in recorded.items():
             with _gone_means_gone(version, name):
                 uri = f"{_source(connection, version)}/{name}"
-                got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+                got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(temporary)))
             found = file_sha256(got)
             if found != expected:
                 raise CorruptArtifact("a file changed", where=f"{version}: {name}", expected=expected, found=found)

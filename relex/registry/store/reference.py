@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relex.checkpoints.digest import model_sha256
+from relex.core.atomic import scratch_folder
 from relex.core.errors import InputError
 from relex.core.workspace import STATE
 from relex.registry.store import dvc_objects
@@ -88,11 +88,10 @@ def _tagged(version: Version) -> Iterator[Path]:
 @contextmanager
 def _from_dvc(path: str, md5: str) -> Iterator[Path]:
     """The folder `path` of the project as it is in the DVC output with hash `md5`, for a while."""
-    STATE.mkdir(exist_ok=True)
     inside = inside_project(path).parts[1:]
-    with tempfile.TemporaryDirectory(prefix="resolve-", dir=STATE) as temporary:
-        dvc_objects.get(md5, Path(temporary) / "out")
-        folder = (Path(temporary) / "out").joinpath(*inside)
+    with scratch_folder(STATE, "resolve") as temporary:
+        dvc_objects.get(md5, temporary / "out")
+        folder = (temporary / "out").joinpath(*inside)
         if not folder.is_dir():
             raise InputError("the DVC output does not hold this folder", where=path, found=f"md5 {md5}")
         yield folder

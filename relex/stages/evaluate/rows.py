@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from relex.core.atomic import new_file, remove_leftovers
 from relex.core.digest import json_sha256
+from relex.core.owner import PREFIX
 from relex.rewards.problem import Problem
 from relex.stages.evaluate.contestants import Contestant
 from relex.stages.evaluate.rows_part import RowsPart
@@ -91,7 +92,7 @@ def prune(cache: Path, used: Iterable[Path], limit: int = CACHE_BYTES) -> int:
         for part in folder.glob("*.part"):
             if part.with_suffix(".parquet").is_file():
                 part.unlink()
-    files = [(path, path.stat()) for folder in folders for path in folder.iterdir()]
+    files = [(path, path.stat()) for folder in folders for path in folder.iterdir() if not path.name.startswith(PREFIX)]
     excess, removed = sum(facts.st_size for _, facts in files) - limit, 0
     for path, facts in sorted(files, key=lambda item: (item[1].st_mtime, item[0])):
         if removed >= excess:

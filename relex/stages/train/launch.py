@@ -10,6 +10,7 @@ from pathlib import Path
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 
+from relex.core.bound import bound
 from relex.core.errors import InputError, StageFailed
 
 # Set for the processes that are started here, so that none of them ever starts others.
@@ -41,6 +42,6 @@ def launch(configuration: Path) -> None:
         command += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(found.num_processes)]
     else:
         command += ["accelerate.commands.launch", "--config_file", str(configuration)]
-    done = subprocess.run([*command, "-m", "relex.cli", "train"], check=False, env=environment)
+    done = subprocess.run(bound([*command, "-m", "relex.cli", "train"]), check=False, env=environment)
     if done.returncode:
         raise StageFailed(f"a training process failed (exit {done.returncode}); its message stands above")

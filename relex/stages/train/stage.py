@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from relex.core.asking import Asking
 from relex.core.atomic import read_json, write_json
 from relex.core.errors import InputError, StageFailed
+from relex.core.pipes import die_with
 from relex.core.timing import timed
 from relex.core.workspace import (
     BASE,
@@ -45,6 +47,7 @@ def run(train: Train, problems: Asking) -> None:
     """
     trained_on, held_out = split(train)
     if is_launched():
+        die_with(os.getppid())  # whoever started all of them may be killed
         from relex.stages.train.process import train_process
 
         train_process(train, problems, trained_on)

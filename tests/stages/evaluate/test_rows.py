@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from relex.stages.evaluate import rows
+from tests.builders.leftovers import leave_behind
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_what_this_evaluation_used_stays_whatever_the_bound_and_is_young_again(
 
 
 def test_what_killed_writers_left_goes(cache: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "rows/a/.tmp-3.parquet-xyz").write_bytes(bytes(100))
+    leave_behind(tmp_path / "rows/a", "3.parquet")
     (tmp_path / "rows/a/2.part").write_bytes(bytes(100))  # of a batch that is whole
     assert rows.prune(tmp_path / "rows", [], limit=400) == 0
     assert sorted(path.name for path in (tmp_path / "rows/a").iterdir()) == ["1.parquet", "2.parquet"]

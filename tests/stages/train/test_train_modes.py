@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from ruamel.yaml import YAML
@@ -26,7 +27,7 @@ from relex.trajectory.materialize import materialize
 from relex.trajectory.reader import Trajectory, verify
 from relex.window.options import Options
 from relex.window.request import Request
-from tests.builders.project import ROOT, SMALL, Project
+from tests.builders.project import ROOT, SMALL, Project, family, wait_for
 from tests.stages.train.test_train_killed import prepare
 
 pytestmark = pytest.mark.real
@@ -83,6 +84,22 @@ def test_two_processes_give_the_tensors_of_one(tmp_path, monkeypatch):
     for name, tensor in base.items():
         delta = one[name] - tensor
         assert torch.linalg.norm(two[name] - one[name]) <= 2e-2 * torch.linalg.norm(delta), name
+
+
+@pytest.mark.slow
+def test_several_training_processes_end_with_the_command_that_started_them_when_it_is_killed(tmp_path):
+    changes = {"train.per_device_train_batch_size": 16, "train.budget.steps": 2000}
+    prepare(tmp_path, {**SMALL, **changes, "train.accelerate": str(ROOT / "infra/profiles/accelerate/ddp-cpu.yaml")})
+    environment = {**Project(tmp_path).environment, "PYTHONPATH": str(ROOT)}
+    with open(tmp_path / "log", "wb") as log:
+        command = [sys.executable, "-m", "relex.cli", "train"]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    assert wait_for(lambda: list(tmp_path.glob("trajectory/steps/0*")) or process.poll() is not None)
+    started = family(process.pid)[1:]  # the launcher and its workers: each dies with its own parent
+    assert len(started) >= 3, (tmp_path / "log").read_text()
+    process.kill()
+    process.wait()
+    assert psutil.wait_procs(started, timeout=5)[1] == []
 
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
