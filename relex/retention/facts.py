@@ -14,13 +14,17 @@ Place = Literal["rows", "served", "study"]
 
 @dataclass(frozen=True)
 class Night:
-    """A night as the flow saved it. ref: what names it in Git. models: model_sha256 of what it evaluated."""
+    """A night as the flow saved it. ref: what names it in Git. models: model_sha256 of what it evaluated.
+
+    remembered: objects beside its own by which DVC knows what its stages gave, where the cache has them.
+    """
 
     name: str
     ref: str
     saved: float
     objects: frozenset[str]
     models: frozenset[str]
+    remembered: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from relex.core.errors import Busy, InputError
 from relex.core.workspace import EVALUATION_METRICS
-from relex.registry.store.connection import redact
+from relex.params.redact import redact
 from relex.retention.facts import Night, Object
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+    from dvc.repo.index import Index
 
 _NIGHT = re.compile(r"night-[0-9a-f]{12}")  # as flows/save.py names them
 
@@ -85,21 +86,24 @@ def nights(project: Repo) -> tuple[tuple[Night, ...], list[str]]:
             if not _NIGHT.fullmatch(name):
                 others.append(str(revision))
                 continue
+            used, remembered = _used(project, str(revision))
             found.append(
                 Night(
                     name=name,
                     ref=str(ExpRefInfo(baseline, name)),
                     saved=float(project.scm.resolve_commit(revision).commit_time),
-                    objects=_used(project, str(revision)),
+                    objects=used,
                     models=_models(project, str(revision)),
+                    remembered=remembered,
                 )
             )
     return tuple(sorted(found, key=lambda night: (-night.saved, night.name))), others
 
 
 def standing(project: Repo) -> frozenset[str]:
-    """The objects that the work tree names."""
-    return _names(project.index.used_objs(force=True))
+    """The objects that the work tree names, and those that DVC remembers its runs by."""
+    used, remembered = _named_by(project.index)
+    return used | remembered
 
 
 def named(project: Repo, others: list[str]) -> frozenset[str]:
@@ -191,11 +195,21 @@ def _collect(odb: Any, gone: frozenset[str]) -> int:
     return int(gc(odb, [HashInfo("md5", name) for name in odb.all() if name not in gone]))
 
 
-def _used(project: Repo, revision: str) -> frozenset[str]:
+def _used(project: Repo, revision: str) -> tuple[frozenset[str], frozenset[str]]:
     from dvc.repo.brancher import switch
 
     with switch(project, revision):
-        return _names(project.index.used_objs(force=True))
+        return _named_by(project.index)
+
+
+def _named_by(index: Index) -> tuple[frozenset[str], frozenset[str]]:
+    """The objects that one state of the project names, and its outputs that Git keeps (`cache: false`).
+
+    After a run DVC's cache has those too: without them a stage whose outputs are gone would run again.
+    """
+    outs = frozenset(str(out.hash_info.value) for stage in index.stages for out in stage.outs if out.hash_info)
+    used = _names(index.used_objs(force=True))
+    return used, outs - used
 
 
 def _models(project: Repo, revision: str) -> frozenset[str]:

@@ -72,7 +72,7 @@ def _keeping(facts: Facts, limits: Retention, count: int, studies: bool, *, for_
     let_go = [version for version in facts.versions if not _rebuilds(version, limits)]
     needs = {
         "the standing night": facts.standing,
-        f"{len(kept)} kept nights": _all(night.objects for night in kept),
+        f"{len(kept)} kept nights": _all(night.objects | night.remembered for night in kept),
         "versions by reference": _all(version.weights for version in facts.versions),
         f"rebuilds of {len(held)} versions": _all(version.rebuild for version in held),
         "branches, tags and other experiments": facts.named,

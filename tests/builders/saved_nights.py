@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import MutableMapping
@@ -15,7 +16,8 @@ from relex.registry.promotion import promote
 from relex.registry.register import register
 from tests.builders.nights import change_params, finish_night
 
-_OUTS = ("base", "trajectory", "candidates")
+_OUTS = ("base", "trajectory", "candidates", "evaluation", "report.html")
+_METRICS = tuple(f"metrics/{name}" for name in ("decision.json", "evaluate.json", "train.json", "train_steps.csv"))
 
 
 class Nights:
@@ -24,10 +26,12 @@ class Nights:
     def __init__(self, params: Params):
         self.params, self.count, self.champion = params, 0, None
         outs = "".join(f"    - {name}\n" for name in _OUTS)
+        outs += "".join(f"    - {name}: {{cache: false}}\n" for name in _METRICS)
         write_text(Path("dvc.yaml"), f"stages:\n  night:\n    cmd: 'true'\n    outs:\n{outs}")
-        write_json(Path("champion.json"), {"name": "sort-digits", "version": None, "weights_sha256": None})
+        write_json(Path("champion.json"), {"name": "sort-digits", "version": None, "model_sha256": None})
         write_text(Path(".gitignore"), "".join(f"/{name}\n" for name in (*_OUTS, ".relex", "mlflow.db", "mlartifacts")))
         run("git", "init", "-q")
+        shutil.rmtree(".dvc", ignore_errors=True)  # made without Git
         run("dvc", "init", "-q")
         run("git", "add", "-A")
         run("git", "commit", "-qm", "a clone")
@@ -35,12 +39,12 @@ class Nights:
     def night(self, *, promoted: bool) -> None:
         """One more night."""
         self.count += 1
-        weights = finish_night(Path(), self.count, champion=self.champion, promote=promoted)
+        model = finish_night(Path(), self.count, champion=self.champion, promote=promoted)
         run("dvc", "commit", "-q", "-f")
         register(self.params)
         if promoted:
             assert promote(self.params).startswith("promoted")
-            self.champion = weights
+            self.champion = model
         assert save.main() == 0
 
 

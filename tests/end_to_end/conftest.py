@@ -23,6 +23,7 @@ def plant(project: Project, store: str) -> None:
         ["dvc", "remote", "modify", "--local", "private", "password", f"{MARK}-dvc"],
     ):
         project.run(*command).check_returncode()
+    project.run("git", "commit", "-qam", "the registry").check_returncode()
 
 
 @pytest.fixture(scope="session")

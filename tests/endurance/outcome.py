@@ -23,6 +23,7 @@ _NOT_COMPARED = (
     ".git",
     ".dvc/tmp",
     ".dvc/cache",
+    ".dvc/config.local",
     ".prefect",
     "mlartifacts",
     ".relex",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from relex.params.retention import Retention
@@ -159,3 +161,12 @@ def test_the_preview_names_what_goes_how_much_and_why_and_which_rebuilds_become_
     ):
         assert words in said, said
     assert "m version 2" not in said
+
+
+def test_what_dvc_remembers_the_runs_of_a_kept_night_by_stays():
+    known = facts(5)
+    nights = (dataclasses.replace(known.nights[0], remembered=frozenset({"metrics"})), *known.nights[1:])
+    cache = {**known.cache, "metrics": Object(1, 0.0)}
+    made = plan.make(dataclasses.replace(known, nights=nights, cache=cache), limits(), studies=False)
+    assert made.objects and "metrics" not in made.objects
+    assert "metrics" in plan.make(dataclasses.replace(known, cache=cache), limits(), studies=False).objects

@@ -111,7 +111,9 @@ def test_the_same_model_under_two_names_gets_the_same_rows_and_no_difference(con
     result = night()
     assert result["timings"].get("rows") is None  # nothing was generated: the weights are known
     assert rows("step_000100") == rows("observed") == rows("champion")
-    right = load_scores(workspace.EVALUATION / "rows", ["step_000100", "champion"]).by_model
+    models = read_json(workspace.EVALUATION_METRICS)["models"]
+    identities = {name: models[name]["model_sha256"] for name in ("step_000100", "champion")}
+    right = load_scores(workspace.EVALUATION / "rows", identities).by_model
     test = paired_test(right["step_000100"]["gate"].right, right["champion"]["gate"].right, 4, 0.025, 2000, seed=0)
     assert (test.gain, test.low, test.high, test.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert result["decision"]["promote"] is False
@@ -248,7 +250,7 @@ def test_halving_drops_the_worst_on_few_problems_and_reports_what_it_saved(conte
 def test_a_champion_whose_weights_are_not_the_registered_ones_is_refused(contest: Path) -> None:
     set_champion(contest / "observed")
     write_json(workspace.CHAMPION, {"name": "m", "version": "3", "model_sha256": "0" * 64})
-    with pytest.raises(CorruptArtifact, match="not the registered ones"):
+    with pytest.raises(CorruptArtifact, match="not the registered model"):
         night()
 
 
