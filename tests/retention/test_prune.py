@@ -71,7 +71,7 @@ def newest_night() -> Night:
 def objects_of(tag: str) -> frozenset[str]:
     """What DVC's files at a Git tag name."""
     with objects.locked_project() as project:
-        return objects._used(project, tag)
+        return objects._used(project, tag)[0]
 
 
 def stored(folder: Path) -> set[str]:
