@@ -109,7 +109,7 @@ def test_a_moved_folder_promotes_rolls_back_fetches_verifies_and_serves_as_befor
 ) -> None:
     params = moved(made, tmp_path / "elsewhere, 50 %" / "project", monkeypatch)
     assert "verified: " in lineage(params, "sort-digits@champion")
-    assert "version 2, weights" in fetch(params, "sort-digits@champion", Path("got"))
+    assert "version 2, model" in fetch(params, "sort-digits@champion", Path("got"))
     folder, _ = fetch_to_serve(params, "sort-digits/1")
     assert (folder / "model.safetensors").is_file()
     assert mlflow.transformers.load_model("models:/sort-digits@champion") is not None

@@ -12,6 +12,7 @@ import re
 from fractions import Fraction
 
 _LONGEST = 60  # characters of a number: beyond it, and for texts anyway, the text itself
+_ENDLESS = 2000  # characters that the scorers read of an answer
 _SPACING = re.compile(r"\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|\s+|\$|\\[()\[\]]")
 _FRACTION = re.compile(r"(-?)\\[dt]?frac\{(-?[0-9]+)\}\{([0-9]+)\}")
 _NUMBER = re.compile(
@@ -52,7 +53,11 @@ def votes(answers: list[str | None], right: list[float]) -> list[str | None]:
 
 def normal_form(answer: str) -> str:
     """The form of a final answer as the scorers extract it."""
-    text = _SPACING.sub("", answer).rstrip(".")
+    if len(answer) > _ENDLESS:
+        return answer
+    text, before = answer, ""
+    while text != before:  # what is left may spell another space: `\$,` without its dollar
+        text, before = _SPACING.sub("", text).rstrip("."), text
     if len(text) > _LONGEST:
         return text
     match = _NUMBER.fullmatch(_FRACTION.sub(r"\1\2/\3", text).replace("--", ""))

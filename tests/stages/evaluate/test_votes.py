@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relex.stages.evaluate.votes import majority, normal_form, votes
@@ -61,6 +61,7 @@ def test_other_answers_have_other_forms(one: str, other: str) -> None:
 
 
 @given(st.text(max_size=80) | st.from_regex(r"[-+0-9.,/{}$\\frac]{0,80}", fullmatch=True))
+@example("\\$,")
 def test_any_text_has_a_form_and_a_form_is_its_own(text: str) -> None:
     assert normal_form(normal_form(text)) == normal_form(text)
 
