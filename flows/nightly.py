@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 
 from flows.command import run_command_line
@@ -27,8 +26,9 @@ from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
 from relex.core.atomic import remove_leftovers
-from relex.core.errors import Busy, InputError, InputErrors
-from relex.core.workspace import NIGHT_LOCK, PARAMS, STATE, WRITTEN
+from relex.core.errors import InputError, InputErrors
+from relex.core.night_lock import night_lock
+from relex.core.workspace import PARAMS, STATE, WRITTEN
 from relex.params.load import load
 from relex.params.preflight import faults
 
@@ -82,21 +82,6 @@ def clear() -> list[str]:
         remove_leftovers(folder)
     remove_leftovers(STATE, below=True)
     return mend()
-
-
-def night_lock() -> FileLock:
-    """Held while a night runs; released by the system when its process dies. Busy when another holds it."""
-    NIGHT_LOCK.parent.mkdir(exist_ok=True)
-    lock = FileLock(NIGHT_LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Busy(
-            "another night is running in this folder",
-            where=NIGHT_LOCK.resolve(),
-            todo="wait for it, or cancel it in Prefect",
-        ) from None
-    return lock
 
 
 @contextlib.contextmanager

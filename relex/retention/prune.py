@@ -8,16 +8,13 @@ themselves; last the cache's objects, which nothing names any more. The same cal
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from relex.core.atomic import read_json, remove_leftovers
-from relex.core.errors import Busy
+from relex.core.night_lock import night_lock
 from relex.core.sizes import show_bytes
-from relex.core.workspace import EVALUATION_METRICS, NIGHT_LOCK, STATE
+from relex.core.workspace import EVALUATION_METRICS, STATE
 from relex.params.load import Params
 from relex.params.retention import Retention
 from relex.registry.store import connection as registry
@@ -43,7 +40,7 @@ def prune(params: Params, *, yes: bool, in_night: bool = False) -> str:
     """
     limits = params.retention
     with (
-        _lock(in_night),
+        contextlib.nullcontext() if in_night else night_lock(),
         objects.locked_project() as project,
         versions.connected(params) as connection,
     ):
@@ -112,23 +109,3 @@ def _fixed(params: Params, counted: int) -> dict[str, int]:
         }
     )
     return {**local, "Prefect's runs (the night itself forgets old ones)": folders.bytes_of(_PREFECT)}
-
-
-@contextlib.contextmanager
-def _lock(in_night: bool) -> Iterator[None]:
-    """The night's lock, so that no night begins meanwhile; a night that asks holds it already."""
-    if in_night:
-        yield
-        return
-    NIGHT_LOCK.parent.mkdir(exist_ok=True)
-    lock = FileLock(NIGHT_LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Busy(
-            "a night is running in this folder", where=NIGHT_LOCK.resolve(), todo="wait for it: it prunes at its end"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

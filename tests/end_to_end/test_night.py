@@ -226,7 +226,7 @@ def test_a_later_night_competes_with_the_champion_and_reuses_what_was_measured(f
 
 def test_a_second_night_is_refused_while_one_runs(first_night):
     project, _ = first_night
-    code = "from flows.nightly import night_lock; lock = night_lock(); print('held', flush=True); input()"
+    code = "from relex.core.night_lock import night_lock\nwith night_lock():\n    print('held', flush=True); input()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=project.folder,

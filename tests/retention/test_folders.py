@@ -58,5 +58,5 @@ def test_nothing_is_pruned_while_a_night_holds_the_lock(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     NIGHT_LOCK.parent.mkdir()
-    with FileLock(NIGHT_LOCK), pytest.raises(Busy, match="a night is running"):
+    with FileLock(NIGHT_LOCK), pytest.raises(Busy, match="another night is running"):
         prune(load(ROOT / "params.yaml"), yes=True)
