@@ -26,7 +26,7 @@ from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
 from relex.core.atomic import remove_leftovers
-from relex.core.errors import InputError, InputErrors
+from relex.core.errors import InputError, InputErrors, StageFailed
 from relex.core.night_lock import night_lock
 from relex.core.workspace import PARAMS, STATE, WRITTEN
 from relex.params.load import load
@@ -93,9 +93,15 @@ def followed() -> Iterator[None]:
 
 
 def nothing_changed() -> bool:
-    """Whether DVC finds every stage up to date."""
+    """Whether DVC finds every stage up to date; StageFailed when it did not get to say.
+
+    A status that was killed is no news: taken for a change, it would let the night meet the champion that it made.
+    """
     with supervised(["dvc", "status", "--quiet"], environment=environment()) as status:
-        return status.wait() == 0
+        code = status.wait()
+    if code not in (0, 1):
+        raise StageFailed(f"dvc status ended with exit code {code}")
+    return code == 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
