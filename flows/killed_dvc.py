@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from relex.core.workspace import STATE
 LOCK = Path("dvc.lock")
 _RWLOCK = Path(".dvc/tmp/rwlock")  # who reads and writes which output: nothing once its processes are gone
 _KEPT = STATE / "dvc.lock"  # as the last command that ended well left it
+_TORN = STATE / "dvc.lock.torn"
 _PLACE = STATE / "git"  # branch, commit and index while an experiment is saved
 
 
@@ -37,8 +39,9 @@ def mend() -> list[str]:
             _copy(_KEPT, LOCK)
             said.append(f"{LOCK} was torn by a killed command: as it was before that")
         else:
-            LOCK.unlink()
-            said.append(f"{LOCK} was torn by a killed command: removed; the stages run again")
+            STATE.mkdir(exist_ok=True)
+            os.replace(LOCK, _TORN)
+            said.append(f"{LOCK} was torn by a killed command: it is {_TORN} now; the stages run again")
     if back := _put_back():
         said.append(back)
     return said
@@ -114,6 +117,8 @@ def _is_lock(path: Path) -> bool:
 
 
 def _is_whole(entry: Mapping[str, Any]) -> bool:
+    if entry.get("hash", "md5") != "md5" or ("md5" not in entry and "hash" not in entry and len(entry) > 1):
+        return True  # what DVC does not hash itself, as a bucket or a package, has facts of its own
     told = entry["path"], entry["md5"], entry["size"], entry["nfiles"] if entry["md5"].endswith(".dir") else 1
     return [type(fact) for fact in told] == [str, str, int, int]
 

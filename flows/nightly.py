@@ -1,5 +1,4 @@
-"""The scheduled night: preflight -> champion -> stages -> register -> promote -> save
--> prune.
+"""The scheduled night: preflight -> champion -> stages -> register -> promote -> save -> prune.
 
     python -m flows.nightly                       one night, now
     python -m flows.nightly --serve "0 1 * * *"   every night at one, until stopped

@@ -60,6 +60,7 @@ def check_stored(connection: Connection, version: Version) -> None:
     Cost: one fetch of the model, into a folder that is gone afterwards. Sizes are looked at first, which is cheap.
     """
     models.check_present(connection, version)
+    version = identified(connection, version)
     with scratch_folder(STATE, "stored") as temporary:
         fetch_verified(connection, version, temporary / "model")
 

@@ -113,6 +113,25 @@ def test_a_torn_lock_is_never_what_is_remembered(repository):
     assert Path("dvc.lock").read_bytes() == whole
 
 
+def test_a_torn_lock_that_nothing_is_remembered_of_is_put_aside_and_not_lost(repository):
+    torn = (ROOT / "dvc.lock").read_bytes()[:1500]
+    Path("dvc.lock").write_bytes(torn)
+    assert ".relex/dvc.lock.torn" in "".join(mend())
+    assert not Path("dvc.lock").exists()
+    assert Path(".relex/dvc.lock.torn").read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    "facts",
+    ["etag: '0x8D'\n      size: 3", "hash: etag\n      etag: abc", "repo:\n        url: x\n        rev_lock: y"],
+)
+def test_a_lock_with_what_dvc_does_not_hash_itself_is_left_alone(repository, facts):
+    text = f"schema: '2.0'\nstages:\n  own:\n    cmd: x\n    deps:\n    - path: s3://bucket/x\n      {facts}\n"
+    Path("dvc.lock").write_text(text)
+    assert mend() == []
+    assert Path("dvc.lock").read_text() == text
+
+
 @pytest.mark.parametrize("text", ["", '{"read": {"a'])
 def test_dvcs_own_lock_file_that_is_torn_goes_and_a_whole_one_stays(repository, text):
     path = Path(".dvc/tmp/rwlock")

@@ -243,3 +243,16 @@ def test_a_version_of_an_earlier_release_is_identified_from_files_that_its_linea
     resolve_champion(params)
     assert client.get_model_version("sort-digits", "1").tags["model_sha256"] == model
     assert read_json(Path("champion.json"))["model_sha256"] == model
+
+
+def test_a_rollback_reaches_a_version_of_an_earlier_release(project: Path, params: Params) -> None:
+    first = finish_night(project, 1, champion=None)
+    register(params)
+    promote(params)
+    finish_night(project, 2, champion=first)
+    register(params)
+    promote(params)
+    client = registry_client.connect(params).client
+    client.delete_model_version_tag("sort-digits", "1", "model_sha256")
+    assert rollback(params, reason="complaints").startswith("rolled back: sort-digits version 1")
+    assert client.get_model_version("sort-digits", "1").tags["model_sha256"] == first

@@ -1,9 +1,9 @@
 """Whether the artifacts behind a winner are still the bytes that dvc.lock records.
 
 `dvc status` and `dvc repro` look a hash up by size, modification time and inode, so they overlook a bit that turned.
-Before a winner becomes a version everything it rests on is hashed anew: its own folder, the base, the rows of its
-evaluation and the trajectory's manifest. The trajectory's steps are not: extrapolation hashed them against that
-manifest before it used them (trajectory/stamps.py). Cost: one read of two checkpoints, at the speed of MD5.
+Before a winner becomes a version everything it rests on is hashed anew: here its own folder, the base and the
+trajectory's manifest, in evidence.py the rows and metrics. The trajectory's steps are not: extrapolation hashed them
+against that manifest before it used them (trajectory/stamps.py). Cost: one read of two checkpoints at MD5's speed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ def check(winner: Path, recorded: Mapping[str, str]) -> None:
     parts = {
         inside.parts[0]: "/".join(inside.parts[1:]),
         workspace.BASE.as_posix(): "",
-        workspace.EVALUATION.as_posix(): "",
         workspace.TRAJECTORY.as_posix(): NAME,
     }
     held = {out: part for out, part in parts.items() if out in recorded and Path(out).is_dir()}

@@ -12,7 +12,6 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from relex.checkpoints.digest import weights_sha256
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.digest import file_sha256, folder_sha256, json_sha256
@@ -34,9 +33,10 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
     steps = [step.step for step in trajectory.steps]
     winner = decision.winner
     fit = _optional(_FIT) or {}
+    evaluation = _optional(workspace.EVALUATION_METRICS) or {}
     return {
         "model_sha256": winner.model_sha256 if winner else None,
-        "weights_sha256": weights_sha256(winner.folder) if winner else None,
+        "weights_sha256": evaluation["models"][winner.name]["weights_sha256"] if winner else None,
         "winner": winner.name if winner else None,
         "kind": winner.kind if winner else None,
         "step": winner.step if winner else None,
@@ -54,7 +54,7 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
         "extrapolate": _request(fit, winner),
         "fit_sha256": json_sha256(fit) if fit else None,
         "evaluation": {
-            "protocol_sha256": json_sha256(_optional(workspace.EVALUATION_METRICS) or {}),
+            "protocol_sha256": json_sha256(evaluation),
             "rows_sha256": folder_sha256(workspace.EVALUATION) if workspace.EVALUATION.is_dir() else None,
         },
         "decision": {
