@@ -7,7 +7,7 @@ expressions.py in their place before an answer is seen. docs/scorers.md has the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import reasoning_gym.factory
@@ -30,7 +30,7 @@ def judge(completion: str, *, task: str, threshold: float, item: dict[str, Any])
     if not answer:
         return {"value": 0.0, "extracted": None}
     try:
-        value = float(_dataset(task).score_answer(answer, item))
+        value = float(dataset(task).score_answer(answer, item))
     except Exception:  # a task's parser may trip over any malformed answer: it is wrong, not an error of ours
         value = 0.0
     return {"value": float(value >= threshold), "extracted": answer}
@@ -45,7 +45,8 @@ def _tagged(text: str) -> str:
     return found
 
 
-@lru_cache(maxsize=16)
-def _dataset(task: str) -> Any:
-    dataset, config = reasoning_gym.factory.DATASETS[task]
-    return dataset(config=config())
+@cache
+def dataset(task: str) -> Any:
+    """The task's scorer; KeyError for one that the package does not have. Some read word lists for it."""
+    made, config = reasoning_gym.factory.DATASETS[task]
+    return made(config=config())

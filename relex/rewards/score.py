@@ -7,8 +7,8 @@
 
 The first two are plain string work. The other two parse mathematics and can be driven into endless or huge
 computations by a hostile completion, and libraries evaluate what they parse: so they run in processes that are bounded
-and can do nothing else (bounded.py). Time limits count processor time, and a score depends neither on the calling
-thread nor on what else the machine does.
+and can do nothing else, fresh ones for every batch (bounded.py). Time limits count processor time, and a score depends
+neither on the calling thread nor on what else the machine does.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Score:
 
 
 Entry = dict[str, Any] | None
+Reference = tuple[str, Entry]  # an answer and its entry
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,13 @@ class Scorer:
     """One way of scoring; exactly one of judge and request is given.
 
     judge: (completion, reference answer, entry) -> Score, plain string work. request: the same, but what is sent to the
-    confined processes of that scorer (bounded.py); InputError for an entry that lacks something. unusable: (answer,
-    entry) -> why no completion could ever be right under this reference, or None.
+    confined processes of that scorer (bounded.py); InputError for an entry that lacks something. unusable:
+    references -> for each why no completion could ever be right under it, or None.
     """
 
     judge: Callable[[str, str, Entry], Score] | None = None
     request: Callable[[str, str, Entry], dict[str, Any]] | None = None
-    unusable: Callable[[str, Entry], str | None] = lambda answer, entry: None
+    unusable: Callable[[Sequence[Reference]], list[str | None]] = lambda references: [None] * len(references)
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,17 @@ def score_all(answered: Sequence[Answered]) -> list[Score]:
     return [found[place] for place in range(len(answered))]
 
 
-def unusable_answer(scorer: str, answer: str, entry: Entry = None) -> str | None:
-    """Why no completion could ever be right under this reference, or None: the scorer cannot read it."""
-    return SCORERS[scorer].unusable(answer, entry) if scorer in SCORERS else None
+def unusable_answers(references: Sequence[tuple[str, str, Entry]]) -> list[str | None]:
+    """For each (scorer, answer, entry) why no completion could ever be right under it, or None.
+
+    In one batch: what a parser takes to read one is little beside what a fresh server takes.
+    """
+    found: dict[int, str | None] = {}
+    for name in dict.fromkeys(reference[0] for reference in references):
+        places = [place for place, reference in enumerate(references) if reference[0] == name]
+        scorer = SCORERS.get(name, Scorer())  # of an unknown one its first score tells
+        found |= dict(zip(places, scorer.unusable([references[place][1:] for place in places]), strict=True))
+    return [found[place] for place in range(len(references))]
 
 
 class VerifiableReward:
@@ -209,17 +218,22 @@ def _integer(completion: str, answer: str, entry: Entry) -> Score:
     return Score(float(_fraction(found[-1]) == wanted), found[-1])
 
 
-def _not_an_integer(answer: str, entry: Entry) -> str | None:
-    value = _fraction(answer.strip())
-    return None if value is not None and value.denominator == 1 else "the answer is not an integer"
+def _not_integers(references: Sequence[Reference]) -> list[str | None]:
+    values = [_fraction(answer.strip()) for answer, _ in references]
+    whole = [value is not None and value.denominator == 1 for value in values]
+    return [None if one else "the answer is not an integer" for one in whole]
 
 
 def _request(completion: str, answer: str, entry: Entry) -> dict[str, Any]:
     return {"completion": _sendable(completion[-MAX_CHARACTERS:]), "answer": answer, "entry": entry}
 
 
-def _no_mathematics(answer: str, entry: Entry) -> str | None:
-    own = score("math-verify", f"\\boxed{{{answer}}}", answer, entry)
+def _no_mathematics(references: Sequence[Reference]) -> list[str | None]:
+    asked = [Answered("math-verify", f"\\boxed{{{answer}}}", answer, entry) for answer, entry in references]
+    return [_unequal_to_itself(own) for own in score_all(asked)]
+
+
+def _unequal_to_itself(own: Score) -> str | None:
     if own.timed_out:
         return "math-verify does not finish reading the answer"
     return None if own.value == 1.0 else "math-verify cannot read the answer: it is not even equal to itself"
@@ -238,7 +252,7 @@ def _task_request(completion: str, answer: str, entry: Entry) -> dict[str, Any]:
 
 SCORERS: Mapping[str, Scorer] = {
     "exact": Scorer(_exact),
-    "integer": Scorer(_integer, unusable=_not_an_integer),
+    "integer": Scorer(_integer, unusable=_not_integers),
     "math-verify": Scorer(request=_request, unusable=_no_mathematics),
     "reasoning-gym": Scorer(request=_task_request),
 }

@@ -20,20 +20,25 @@ import reasoning_gym
 
 from relex.core.errors import InputError, StageFailed
 from relex.rewards.bounded import BoundedWorker
-from relex.rewards.score import FormatBonus, Score, VerifiableReward, score
+from relex.rewards.score import Answered, FormatBonus, Score, VerifiableReward, score, score_all
 from tests.builders import DATA
 
 PAIRS = [json.loads(line) for line in (DATA / "answers.jsonl").read_text().splitlines()]
 BENIGN = [pair for pair in PAIRS if pair["kind"] != "hostile"]
 
 
-def judged(pair: dict) -> bool:
+def answered(pair: dict) -> Answered:
     entry = {"percent": pair["percent"]} if "percent" in pair else None
-    return score("math-verify", pair["completion"], pair["answer"], entry).value == 1.0
+    return Answered("math-verify", pair["completion"], pair["answer"], entry)
+
+
+def judged(pair: dict) -> bool:
+    return score_all([answered(pair)])[0].value == 1.0
 
 
 def test_at_least_400_different_hand_checked_pairs_score_as_judged_each_with_its_reason() -> None:
-    wrong = [pair for pair in PAIRS if judged(pair) != pair["right"]]
+    scores = score_all([answered(pair) for pair in PAIRS])
+    wrong = [pair for pair, one in zip(PAIRS, scores, strict=True) if (one.value == 1.0) != pair["right"]]
     assert len({(pair["answer"], pair["completion"], pair.get("percent")) for pair in PAIRS}) == len(PAIRS) >= 400
     assert all(pair["reason"] for pair in PAIRS)
     assert wrong == []
@@ -61,14 +66,13 @@ def test_a_hostile_completion_meets_its_bound_and_the_next_one_is_scored() -> No
     worker = BoundedWorker("math-verify", cpu_seconds=0.5)
     hostile = {"completion": "\\boxed{9^{9^{9^{9}}}}", "answer": "5", "entry": None}
     try:
-        begin = time.perf_counter()
-        assert worker.ask(hostile) is None
-        assert time.perf_counter() - begin < 30
-        assert worker.ask({"completion": "\\boxed{5}", "answer": "5", "entry": None}) == {
-            "value": 1.0,
-            "extracted": "5",
-        }
-        assert worker.ask(hostile) is None
+        with worker.batch() as ask:
+            begin = time.perf_counter()
+            assert ask(hostile) is None
+            assert time.perf_counter() - begin < 30
+            honest = {"completion": "\\boxed{5}", "answer": "5", "entry": None}
+            assert ask(honest) == {"value": 1.0, "extracted": "5"}
+            assert ask(hostile) is None
     finally:
         worker.close()
 
@@ -87,7 +91,8 @@ def test_a_score_does_not_depend_on_load(load: None) -> None:
     slow = {"completion": "\\boxed{(x+1)^{12}}", "answer": "(1+x)^{12}", "entry": None}
     worker = BoundedWorker("math-verify", cpu_seconds=2.0)
     try:
-        assert worker.ask(slow) == {"value": 1.0, "extracted": "(x+1)^{12}"}
+        with worker.batch() as ask:
+            assert ask(slow) == {"value": 1.0, "extracted": "(x+1)^{12}"}
     finally:
         worker.close()
 
@@ -95,7 +100,9 @@ def test_a_score_does_not_depend_on_load(load: None) -> None:
 def test_the_scoring_process_ends_with_its_caller_even_when_that_is_killed() -> None:
     script = (
         "import os, time; from relex.rewards.bounded import BoundedWorker; w = BoundedWorker('math-verify')\n"
-        "w.ask({'completion': '1', 'answer': '1', 'entry': None}); print(w._process.pid, flush=True); time.sleep(600)"
+        "with w.batch() as ask:\n"
+        "    ask({'completion': '1', 'answer': '1', 'entry': None}); print(w._process.pid, flush=True)\n"
+        "    time.sleep(600)"
     )
     caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert caller.stdout is not None
@@ -111,8 +118,9 @@ def test_the_scoring_process_ends_with_its_caller_even_when_that_is_killed() -> 
 def test_a_scoring_process_at_a_long_text_ends_with_its_caller_at_once() -> None:
     script = (
         "from relex.rewards.bounded import BoundedWorker; w = BoundedWorker('format', cpu_seconds=600.0)\n"
-        "w.ask({'completion': 'a', 'pattern': 'a'}); print(w._process.pid, flush=True)\n"
-        "w.ask({'completion': 'a' * 60, 'pattern': '(a+)+b'})\n"
+        "with w.batch() as ask:\n"
+        "    ask({'completion': 'a', 'pattern': 'a'}); print(w._process.pid, flush=True)\n"
+        "    ask({'completion': 'a' * 60, 'pattern': '(a+)+b'})\n"
     )
     caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert caller.stdout is not None
@@ -130,10 +138,11 @@ def test_a_scoring_process_at_a_long_text_ends_with_its_caller_at_once() -> None
 def test_a_server_of_a_scoring_process_that_is_killed_ends_with_it() -> None:
     worker = BoundedWorker("math-verify")
     try:
-        worker.ask({"completion": "1", "answer": "1", "entry": None})
-        (server,) = psutil.Process(worker._process.pid).children()
-        os.kill(worker._process.pid, signal.SIGKILL)
-        assert psutil.wait_procs([server], timeout=5)[1] == []
+        with pytest.raises(StageFailed, match="scoring process"), worker.batch() as ask:
+            ask({"completion": "1", "answer": "1", "entry": None})
+            (server,) = psutil.Process(worker._process.pid).children()
+            os.kill(worker._process.pid, signal.SIGKILL)
+            assert psutil.wait_procs([server], timeout=5)[1] == []
     finally:
         worker.close()
 
@@ -143,8 +152,8 @@ def test_a_scoring_process_that_is_gone_is_an_error_and_not_a_wrong_answer() -> 
     server = psutil.Process(worker._process.pid)
     os.kill(worker._process.pid, signal.SIGKILL)
     server.wait(10)
-    with pytest.raises(StageFailed, match="scoring process"):
-        worker.ask({"completion": "1", "answer": "1", "entry": None})
+    with pytest.raises(StageFailed, match="scoring process"), worker.batch() as ask:
+        ask({"completion": "1", "answer": "1", "entry": None})
 
 
 def test_many_threads_share_one_scoring_process() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from relex.core.errors import InputError
 from relex.rewards.problem import SPLITS, Problem, make_problem
-from relex.rewards.score import unusable_answer
+from relex.rewards.score import unusable_answers
 from relex.stages.problems.params import (
     Addition,
     DatasetProblems,
@@ -29,6 +29,7 @@ from relex.stages.problems.rows import Found, adapted, columns, gym, read_datase
 _DRAWS_PER_PROBLEM = 20
 _DEALT = ("train", "validation", "test")
 _WHERE = "problems.source"
+_AT_A_TIME = 32  # references held against their scorer in one batch
 
 Streams = dict[str, Iterator[Problem]]  # by split; endless, or as long as the source
 
@@ -152,8 +153,7 @@ def _shuffled(found: Iterable[Found], seed: int) -> list[Found]:
 def _usable(found: Iterable[Found], *, skip: bool) -> Iterator[Problem]:
     """Problems whose answers their scorers can read; the others are left out and counted, or refused."""
     skipped = 0
-    for one in found:
-        fault = unusable_answer(one.problem.scorer, one.problem.answer, one.problem.entry)
+    for one, fault in _with_faults(found):
         if fault is None:
             yield one.problem
         elif skip:
@@ -168,6 +168,14 @@ def _usable(found: Iterable[Found], *, skip: bool) -> Iterator[Problem]:
             )
     if skipped:
         print(f"{skipped} problems were left out: their answers cannot be scored")
+
+
+def _with_faults(found: Iterable[Found]) -> Iterator[tuple[Found, str | None]]:
+    """Each with why its answer cannot be scored; some at a time, as many as are drawn and few more."""
+    left = iter(found)
+    while some := list(islice(left, _AT_A_TIME)):
+        references = [(one.problem.scorer, one.problem.answer, one.problem.entry) for one in some]
+        yield from zip(some, unusable_answers(references), strict=True)
 
 
 def _fill(streams: Mapping[str, Iterator[Problem]], sizes: Sizes) -> dict[str, list[Problem]]:
