@@ -18,7 +18,7 @@ KINDS = (
     ("prefect server", "prefect server"),
     ("prefect server", "prefect.server"),
     ("engine", "relex.stages.evaluate.engine"),
-    ("scorer", "relex.rewards.bounded"),
+    ("scorer", "relex.rewards.scoring_server"),
     ("dvc repro", "dvc --wait-for-lock repro"),
     ("dvc status", "dvc status"),
     ("dvc exp save", "exp save"),
