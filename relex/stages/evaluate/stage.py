@@ -7,7 +7,7 @@ into timings/evaluate.json. Rows come from the store (row_store.py) wherever the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -25,11 +25,12 @@ from relex.stages.evaluate import plan_kept, planned, rate
 from relex.stages.evaluate.asked import Asked
 from relex.stages.evaluate.contestants import Contestant, load_contestants
 from relex.stages.evaluate.engine.settings import engine_facts
+from relex.stages.evaluate.generation import Generation, Want
 from relex.stages.evaluate.metrics import summarise
 from relex.stages.evaluate.params import Evaluate
-from relex.stages.evaluate.row_store import OUTPUT, RowStore, output_table
+from relex.stages.evaluate.row_store import RowStore, output_table
+from relex.stages.evaluate.schema import OUTPUT
 from relex.stages.evaluate.suites.suite import Suite, load_suites
-from relex.stages.evaluate.workers import Generation, Want
 
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
 
@@ -117,9 +118,11 @@ class Evaluation:
         base = self._contestants[BASE]
         return rate.key(self._engine, self._settings.engines, base.speech_sha256)
 
-    def note_rate(self, spent: dict[str, float]) -> rate.Rate | None:
-        """Keep how fast it went."""
-        return rate.note(self._rate_key(), int(spent["rows"]), spent["busy_seconds"], spent["start_seconds"])
+    def note_rate(self, spent: Mapping[str, Any]) -> rate.Rate | None:
+        """Keep how fast it went. spent: as Generation counts it."""
+        parts = [spent[part] for part in (RACE, GATE, GUARDS, REPORT) if part in spent]
+        seconds = sum(part["generate_seconds"] for part in parts) / self._settings.engines
+        return rate.note(self._rate_key(), sum(part["rows"] for part in parts), seconds, spent["start_seconds"])
 
     def prove(self, plan: Plan) -> Outcome:
         """Generate what the policy asks until it has decided."""
