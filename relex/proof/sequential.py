@@ -43,7 +43,7 @@ def spent(level: float, step: Step) -> float:
 
 
 @dataclass(frozen=True)
-class Test:
+class SequentialTest:
     """That one model is better than another by more than `margin`, at `level` over all looks, `last` being the last.
 
     optimism: standard errors that the gain may still grow by before the test is called futile.
