@@ -109,9 +109,9 @@ def children() -> list[list[str]]:
 def test_an_engine_that_is_killed_fails_the_fill_and_the_next_one_generates_only_what_is_missing(
     models: list[Contestant],
 ) -> None:
-    suite, settings = asked.suite("choose", 300), asked.evaluate(engines=2)
+    suite, settings = asked.suite("choose", 100), asked.evaluate(engines=2)
     store = asked.store(Path("rows"), settings)
-    wants = [Want(model, suite, 300, 8) for model in models]
+    wants = [Want(model, suite, 100, 8) for model in models]
 
     def kill_one() -> None:
         while sum(1 for _ in Path("rows").rglob("*.rows")) == 0:
@@ -126,8 +126,8 @@ def test_an_engine_that_is_killed_fails_the_fill_and_the_next_one_generates_only
     killer.join()
     assert children() == []
     again = asked.store(Path("rows"), settings)
-    left = sum(len(again.missing(model, suite, 300, 8)) for model in models)
-    assert 0 < left < 3 * 300 * 8
+    left = sum(len(again.missing(model, suite, 100, 8)) for model in models)
+    assert 0 < left < 3 * 100 * 8
     assert fill(again, wants)["race"]["rows"] == left
 
 
@@ -155,11 +155,11 @@ from pathlib import Path
 from relex.stages.evaluate.generation import Generation, Want
 from tests.builders import asked
 models = [asked.contestant(Path(folder)) for folder in sys.argv[1:]]
-suites = [asked.suite("choose", 150), asked.suite("gate", 150, "math-verify", first=150)]
+suites = [asked.suite("choose", 60), asked.suite("gate", 60, "math-verify", first=60)]
 settings = asked.evaluate(engines=2)
 with Generation(settings, asked.store(Path("rows"), settings), models) as generation:
     for samples in (1, 8):
-        generation.fill([Want(model, suite, 150, samples) for model in models for suite in suites], "race")
+        generation.fill([Want(model, suite, 60, samples) for model in models for suite in suites], "race")
 """
 
 
@@ -168,24 +168,24 @@ def test_a_generation_killed_again_and_again_generates_only_what_it_lacks_and_gi
     models: list[Contestant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-c", SCRIPT, *(str(model.folder) for model in models)]
-    suites = [asked.suite("choose", 150), asked.suite("gate", 150, "math-verify", first=150)]
+    suites = [asked.suite("choose", 60), asked.suite("gate", 60, "math-verify", first=60)]
 
     def lines() -> int:
         return sum(path.read_bytes().count(b"\n") for path in Path("rows").rglob("*.rows"))
 
     def rows() -> list[list[dict[str, Any]]]:
         store = asked.store(Path("rows"), asked.evaluate())
-        return [said(store, model, suite, 150, 8) for model in models for suite in suites]
+        return [said(store, model, suite, 60, 8) for model in models for suite in suites]
 
     Path("undisturbed").mkdir()
     monkeypatch.chdir("undisturbed")
     subprocess.run(command, check=True, capture_output=True)
     expected, total = rows(), lines()
-    assert total == 3 * 300 * 8
+    assert total == 3 * 120 * 8
     Path("../killed").mkdir()
     monkeypatch.chdir("../killed")
     kept = [0]
-    for more in (0, 1, 500, 2000, 1500):
+    for more in (0, 1, 300, 900, 700):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + (3.0 if more == 0 else 120.0)
         while process.poll() is None and time.monotonic() < deadline and (more == 0 or lines() < kept[-1] + more):
