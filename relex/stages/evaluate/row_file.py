@@ -78,7 +78,8 @@ class RowFile:
                         os.ftruncate(handle.fileno(), self._size)
                     raise
             self._size = end
-            self._places = self._places | {key: place for key, place in places.items() if key not in self._places}
+            for key, place in places.items():
+                self._places.setdefault(key, place)
 
     def _open(self) -> None:
         if not self.path.is_file():

@@ -18,7 +18,7 @@ CHUNK = 32
 # Of processor time, for every row alike, so that a score does not depend on the chunk that its row came to stand in.
 # Honest answers take milliseconds. It also bounds what hostile rows cost: each so much at most, on one of up to four
 # servers side by side, while the engine goes on; a model that does nothing else leaves the race after its first look.
-CPU_SECONDS = 1.0
+CPU_SECONDS = 2.0
 
 _Waiting = tuple[Contestant, Suite, Answer]
 
