@@ -1,4 +1,4 @@
-"""The chart of accuracy against horizon: what was measured on problems that nothing was chosen on."""
+"""The chart of accuracy against horizon: what the race saw, and what the reported problems say of those that count."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relex.stages.report import words
-from relex.stages.report.data import Evaluation, Night
+from relex.stages.report.data import Evaluation, Interval, Night
 from relex.stages.report.svg import COLOURS, NARROW, WIDE, svg, window_band
 
 _SHADES = (COLOURS["ood"], COLOURS["s5"], COLOURS["s6"])
+_RACE = (COLOURS["observed"], COLOURS["null"], COLOURS["muted"])
+_NAMES = {
+    "choose": "race (choosing problems)",
+    "test": "test (same kind of problem)",
+    "ood": "out of domain (harder)",
+}
 
 
 def accuracy_charts(night: Night) -> dict[str, Markup]:
     """The same chart for a desk ("wide") and for a phone ("narrow")."""
-    title = f"{words.avg_at(night.evaluation)} against optimiser step, test and out-of-domain problems"
+    title = "Share of right samples against optimiser step, in the race and on test and out-of-domain problems"
 
     def draw(figure: Figure) -> None:
         _draw(figure, night, wide=figure.get_figwidth() > WIDE / 100)
@@ -30,34 +36,41 @@ def _draw(figure: Figure, night: Night, wide: bool) -> None:
     evaluation = night.evaluation
     axes = figure.subplots()
     window_band(axes, night.window, "observed window")
-    lines = [(suite, COLOURS["test"], "o") for suite in evaluation.suites("test")]
-    lines += [(suite, shade, "s") for suite, shade in zip(evaluation.suites("ood"), _SHADES * 9, strict=False)]
-    for suite, colour, marker in lines:
+    reported = [(suite, COLOURS["test"], "o") for suite in evaluation.suites("test")]
+    reported += [(suite, shade, "s") for suite, shade in zip(evaluation.suites("ood"), _SHADES * 9, strict=False)]
+    for suite, colour in zip(evaluation.suites("choose"), _RACE * 9, strict=False):
+        _line(axes, night, suite, colour, "D")
+        _numbers_of_problems(axes, night, suite, colour)
+    for suite, colour, marker in reported:
         _line(axes, night, suite, colour, marker)
-    for suite, colour, _ in lines:
+    for suite, colour, _ in reported:
         _champion(axes, evaluation, suite, colour)
     _mark_finalist(axes, night)
     _scale(axes, night, wide)
-    axes.set_ylabel(f"{words.avg_at(evaluation)}")
+    axes.set_ylabel("share of right samples")
     figure.legend(loc="outside lower center", ncols=2 if wide else 1)
+
+
+def _measured(night: Night, suite: str) -> list[tuple[int, str, Interval]]:
+    """(step, model, accuracy) of the models that have a step and were asked this suite, by step."""
+    evaluation = night.evaluation
+    names = evaluation.of_kind("base") + evaluation.of_kind("observed") + evaluation.of_kind("candidate")
+    found = [(evaluation.models[name].step or 0, name, evaluation.accuracy(name, suite)) for name in names]
+    return [(step, name, accuracy) for step, name, accuracy in found if accuracy is not None]
 
 
 def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> None:
     """Trained part solid up to the last observed step, forecasts dashed from there on, intervals as bars."""
-    evaluation, window = night.evaluation, night.window
-    names = evaluation.of_kind("base") + evaluation.of_kind("observed") + evaluation.of_kind("candidate")
-    found = [(evaluation.models[name].step or 0, evaluation.accuracy(name, suite)) for name in names]
-    measured = [(step, accuracy) for step, accuracy in found if accuracy is not None]
-    trained = [(step, accuracy.value) for step, accuracy in measured if step <= window]
-    forecast = trained[-1:] + [(step, accuracy.value) for step, accuracy in measured if step > window]
-    label = (
-        f"{suite}, out of domain"
-        if evaluation.protocol.suites[suite].role == "ood" and suite != "ood"
-        else _NAMES.get(suite, suite)
-    )
-    axes.plot(*zip(*trained, strict=True), color=colour, label=label)
+    window, measured = night.window, _measured(night, suite)
+    if not measured:
+        return
+    trained = [(step, accuracy.value) for step, _, accuracy in measured if step <= window]
+    forecast = trained[-1:] + [(step, accuracy.value) for step, _, accuracy in measured if step > window]
+    if trained:
+        axes.plot(*zip(*trained, strict=True), color=colour)
     axes.plot(*zip(*forecast, strict=True), color=colour, linestyle=(0, (4, 2)))
-    for step, accuracy in measured:
+    axes.plot([], [], color=colour, marker=marker, markersize=6, label=_label(night.evaluation, suite))
+    for step, _, accuracy in measured:
         axes.errorbar(
             step,
             accuracy.value,
@@ -73,7 +86,22 @@ def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> Non
         )
 
 
-_NAMES = {"test": "test (same kind of problem)", "ood": "out of domain (harder)"}
+def _numbers_of_problems(axes: Axes, night: Night, suite: str, colour: str) -> None:
+    """Above each interval of the race, how many problems it rests on: those that left early were asked fewer."""
+    for step, name, accuracy in _measured(night, suite):
+        problems, _ = night.evaluation.asked(name, suite)
+        axes.annotate(
+            str(problems), (step, accuracy.high), (0, 4), textcoords="offset points", ha="center", color=colour
+        )
+
+
+def _label(evaluation: Evaluation, suite: str) -> str:
+    role = evaluation.protocol.suites[suite].role
+    if role == "ood" and suite != "ood":
+        return f"{suite}, out of domain"
+    if role == "choose" and suite != "choose":
+        return f"race, {suite}"
+    return _NAMES.get(suite, suite)
 
 
 def _champion(axes: Axes, evaluation: Evaluation, suite: str, colour: str) -> None:
@@ -103,7 +131,7 @@ def _scale(axes: Axes, night: Night, wide: bool) -> None:
     evaluation, window = night.evaluation, night.window
     steps = sorted({evaluation.models[name].step or 0 for name in evaluation.of_kind("candidate")} | {0, window})
     axes.set_xlim(-0.02 * steps[-1], 1.04 * steps[-1])
-    axes.set_ylim(bottom=0.0, top=min(max(axes.get_ylim()[1], 0.1) + 0.04, 1.05))
+    axes.set_ylim(bottom=0.0, top=min(max(axes.get_ylim()[1], 0.1) + 0.06, 1.09))
     spaced = _spaced(steps, steps[-1] / (16 if wide else 7))
     axes.set_xticks(spaced, [str(step) for step in spaced])
     axes.set_xlabel("optimiser step")
