@@ -6,7 +6,7 @@ from typing import Literal
 
 from relex.stages.report.facts import Facts, Number
 
-Ended = Literal["proven", "futile", "spent"]
+Ended = Literal["proven", "futile", "spent", "stopped"]  # stopped: another test of the same model failed first
 
 
 class Test(Facts):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from relex.stages.report.data import Evaluation, Model
 
 # How a sequential test ended.
-ENDED = {"proven": "proven", "futile": "no longer to be expected", "spent": "not proven: samples spent"}
+ENDED = {
+    "proven": "proven",
+    "futile": "no longer to be expected",
+    "spent": "not proven: samples spent",
+    "stopped": "stopped: another test failed",
+}
 
 
 def share(value: float) -> str:
