@@ -26,9 +26,11 @@ from flows.stages import run_action
 from flows.study_rows import load_shares
 from flows.study_tables import page
 from relex.core.atomic import read_json, write_text
+from relex.core.errors import InputError
 from relex.core.workspace import CHAMPION, DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS, TRAIN_METRICS
 from relex.params.load import load
 from relex.retention.folders import STUDY
+from relex.stages.evaluate.planned import expected_rooms, unlimited
 
 PAGE = Path("docs/study.md")
 _STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide")
@@ -115,12 +117,19 @@ def collect(name: str, true_steps: int) -> dict[str, Any]:
 
 
 def _reported_whole(targets: int) -> dict[str, Any]:
-    """A study looks at every model on every problem; the budget is what that takes, so that it limits nothing."""
+    """A study looks at every model on every reported problem; the budget is what that takes, and so limits nothing."""
     params = load(PARAMS)
-    problems = sum(params.problems.sizes.model_dump().values()) - params.problems.sizes.train
-    models = targets + 3  # base, last observed, champion
-    rows = models * problems * max(params.evaluate.samples, params.evaluate.proof.samples)
-    return {"evaluate.report": "all", "evaluate.budget.rows": rows}
+    settings = params.evaluate.model_copy(update={"report": "all"})
+    rooms = expected_rooms(settings, params.problems.sizes.model_dump())
+    if rooms is None:
+        raise InputError(
+            "a study needs to know how many problems there are",
+            where=f"{PARAMS}: evaluate.suites",
+            expected="suites that are splits of the problems",
+            todo="leave out the others",
+        )
+    candidates = targets * (1 + len(params.extrapolate.variants))
+    return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, candidates, champion=True)}
 
 
 def _seeded(seed: int) -> dict[str, int]:

@@ -56,9 +56,9 @@ def write_proof(
             ask = next(proof)
             asked.add(ask.purpose, ask.models, ask.asked)
     except StopIteration as end:
-        met = dict.fromkeys([end.value.promoted or end.value.leader or "observed", "observed", "base", "champion"])
+        about = ("base", "observed", "champion", end.value.promoted)
     reported = [(name, size, REPORTED) for name, size in sizes.items() if name in (TEST, OOD)]
-    asked.add("report", [name for name in met if name in models], reported)
+    asked.add("report", [name for name in models if name in about], reported)
     metrics = _write_rows(folder, models, suites, asked.most, answers)
     spent = {purpose: asked.spending.rows[purpose] for purpose in ("race", "gate", "guards", "report")}
     write_json(

@@ -13,6 +13,7 @@ from flows.study_rows import load_shares, paired_gain
 from flows.study_tables import page
 from relex.core.errors import InputErrors
 from relex.params.load import load
+from relex.stages.evaluate.planned import expected_rooms, largest, planned
 from tests.builders.project import ROOT
 
 pytestmark = pytest.mark.real
@@ -113,13 +114,12 @@ def test_a_seeded_night_differs_from_the_committed_one_in_its_seeds_only(tmp_pat
 
 def test_a_study_reports_every_model_under_a_budget_that_holds_all_its_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    committed = load(ROOT / "params.yaml")
     write_params(tmp_path / "params.yaml", _reported_whole(5))
-    ours = load(tmp_path / "params.yaml").evaluate
-    assert ours.report == "all"
-    sizes = committed.problems.sizes
-    everything = 8 * (sizes.validation + sizes.test + sizes.ood) * committed.evaluate.proof.samples
-    assert ours.budget.rows == everything
+    ours = load(tmp_path / "params.yaml")
+    assert ours.evaluate.report == "all"
+    rooms = expected_rooms(ours.evaluate, ours.problems.sizes.model_dump())
+    plan = planned(ours.evaluate, rooms, candidates=5, champion=True, rows=ours.evaluate.budget.rows)
+    assert plan == largest(ours.evaluate)
 
 
 def test_a_night_of_the_study_with_impossible_parameters_is_refused(tmp_path, monkeypatch):

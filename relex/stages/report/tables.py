@@ -14,6 +14,7 @@ _ROLES = {"test": "only reported", "ood": "guards", "choose": "picks", "gate": "
 
 _BEYOND = {"backtest": "backtest", "likelihood": "likelihood's peak"}
 _NAMES = {"base": "the base", "observed": "the last observed", "champion": "the champion"}
+_WHERE = {"test": "test {}", "ood": "out of domain {}", "gate": "right at the gate"}
 _TO = "\N{RIGHTWARDS ARROW}"
 
 
@@ -139,13 +140,13 @@ def tiles(night: Night) -> list[Tile]:
         for test in verdict.tests
         if (verdict.name, test.against) == (after, before)
     ]
-    for suite in evaluation.suites("test")[:1] + evaluation.suites("ood")[:1]:
+    reported = evaluation.suites("test")[:1] + evaluation.suites("ood")[:1]
+    both = [suite for suite in reported if evaluation.accuracy(before, suite) and evaluation.accuracy(after, suite)]
+    for suite in both or evaluation.suites("gate")[:1]:  # a forecast that was refused is not reported on
         old, new = evaluation.accuracy(before, suite), evaluation.accuracy(after, suite)
         if old and new:
-            where = "out of domain" if evaluation.protocol.suites[suite].role == "ood" else "test"
-            label = (
-                f"{where} {words.avg_at(evaluation)}: {_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
-            )
+            where = _WHERE[evaluation.protocol.suites[suite].role].format(words.avg_at(evaluation))
+            label = f"{where}: {_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
             found.append(Tile(f"{words.share(old.value)} {_TO} {words.share(new.value)}", label))
     spent = cost(night)
     if spent.target is not None:

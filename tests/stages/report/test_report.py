@@ -123,6 +123,7 @@ def test_each_outcome_has_its_look_and_its_marks(pages, which, outcome, mark, be
     seen = pages[which]
     assert outcome in seen.classes
     assert before_and_after in seen.text
+    assert ("right at the gate: champion" in seen.text) == (which == "keeps")  # what was refused is not reported on
     assert mark in [" ".join(text.split()) for text in seen.texts]
     assert ("There was no champion yet" in seen.text) == (which != "keeps")
 
