@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -51,26 +53,27 @@ def _draw(figure: Figure, night: Night, wide: bool) -> None:
     figure.legend(loc="outside lower center", ncols=2 if wide else 1)
 
 
-def _measured(night: Night, suite: str) -> list[tuple[int, str, Interval]]:
-    """(step, model, accuracy) of the models that have a step and were asked this suite, by step."""
+def _by_step(night: Night, suite: str) -> list[tuple[int, str, Interval | None]]:
+    """(step, model, accuracy) of the models that have a step; accuracy None where one was not asked this suite."""
     evaluation = night.evaluation
     names = evaluation.of_kind("base") + evaluation.of_kind("observed") + evaluation.of_kind("candidate")
-    found = [(evaluation.models[name].step or 0, name, evaluation.accuracy(name, suite)) for name in names]
-    return [(step, name, accuracy) for step, name, accuracy in found if accuracy is not None]
+    return [(evaluation.models[name].step or 0, name, evaluation.accuracy(name, suite)) for name in names]
 
 
 def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> None:
-    """Trained part solid up to the last observed step, forecasts dashed from there on, intervals as bars."""
-    window, measured = night.window, _measured(night, suite)
-    if not measured:
-        return
-    trained = [(step, accuracy.value) for step, _, accuracy in measured if step <= window]
-    forecast = trained[-1:] + [(step, accuracy.value) for step, _, accuracy in measured if step > window]
-    if trained:
-        axes.plot(*zip(*trained, strict=True), color=colour)
-    axes.plot(*zip(*forecast, strict=True), color=colour, linestyle=(0, (4, 2)))
+    """Trained part solid up to the last observed step, forecasts dashed from there on, intervals as bars.
+
+    Nothing is drawn across a model that was not asked: what lies there is not known.
+    """
+    window, models = night.window, _by_step(night, suite)
+    for (step, _, here), (following, _, there) in pairwise(models):
+        if here is not None and there is not None:
+            style = "solid" if following <= window else (0, (4, 2))
+            axes.plot([step, following], [here.value, there.value], color=colour, linestyle=style)
     axes.plot([], [], color=colour, marker=marker, markersize=6, label=_label(night.evaluation, suite))
-    for step, _, accuracy in measured:
+    for step, _, accuracy in models:
+        if accuracy is None:
+            continue
         axes.errorbar(
             step,
             accuracy.value,
@@ -88,11 +91,10 @@ def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> Non
 
 def _numbers_of_problems(axes: Axes, night: Night, suite: str, colour: str) -> None:
     """Above each interval of the race, how many problems it rests on: those that left early were asked fewer."""
-    for step, name, accuracy in _measured(night, suite):
-        problems, _ = night.evaluation.asked(name, suite)
-        axes.annotate(
-            str(problems), (step, accuracy.high), (0, 4), textcoords="offset points", ha="center", color=colour
-        )
+    for step, name, accuracy in _by_step(night, suite):
+        if accuracy is not None:
+            number = str(night.evaluation.asked(name, suite)[0])
+            axes.annotate(number, (step, accuracy.high), (0, 4), textcoords="offset points", ha="center", color=colour)
 
 
 def _label(evaluation: Evaluation, suite: str) -> str:

@@ -37,6 +37,7 @@ class Guard(Facts):
     passed: bool
     low: Number | None = None
     high: Number | None = None
+    p_value: Number | None = None
     level: Number | None = None
     ended: Ended | None = None
     problems: int | None = None

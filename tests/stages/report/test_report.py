@@ -331,3 +331,16 @@ def test_a_night_without_candidates_test_or_ood_problems_still_has_a_page(tmp_pa
     text = page(folder, monkeypatch).text
     assert "No suite of the role test or ood was evaluated" in text
     assert "last observed (10)" in text
+
+
+def test_no_line_is_drawn_across_forecasts_that_were_not_asked(nights, pages):
+    """The winner's test point stands alone: between it and the last observed lies a forecast that nobody measured."""
+
+    def dashed(name: str, colour: str) -> int:
+        chart = re.search(r"<svg[^>]*in the race.*?</svg>", pages[name].html, re.DOTALL)
+        assert chart
+        lines = re.findall(r'<path d="M [^"]*L [^"]*"[^>]*style="([^"]*)"', chart[0])
+        return sum(f"stroke: var(--{colour})" in style and "stroke-dasharray" in style for style in lines)
+
+    assert dashed("promotes", "observed") == 2  # last observed, 20, 40
+    assert dashed("promotes", "test") == 0
