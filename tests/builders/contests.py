@@ -25,8 +25,6 @@ SMALL: Mapping[str, Any] = {
     "problems.sizes": SIZES,
     "train.prompts_per_step": 4,
     "train.per_device_train_batch_size": 32,
-    "evaluate.samples": 4,
-    "evaluate.pass_k": [1, 4],
     "evaluate.proof": {"first": 20, "race_samples": 4, "samples": 8},
     "evaluate.engines": 2,
 }
