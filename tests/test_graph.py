@@ -52,6 +52,7 @@ ROOMS = {
     "trajectory": {"train", "diagnose", "extrapolate"},
     "forecast": {"train", "diagnose", "extrapolate"},
     "window": {"diagnose", "extrapolate"},
+    "proof": {"evaluate", "decide"},
     "stages/problems": {"problems", "evaluate"},
     "stages/base": {"base"},
     "stages/train": {"train"},
@@ -73,8 +74,6 @@ def test_a_stage_is_its_command(stage):
     assert GRAPH[stage]["cmd"] == f"relex {stage}"
 
 
-# Where a stage is handed less than a section, or a part of another one.
-_PARTS = {"seed": {"evaluate.seed"}}
 _OPTIONS = {
     f"extrapolate.{key}" for key in Extrapolate.model_fields if key not in ("targets", "variants", "device", "memory")
 }
@@ -83,7 +82,7 @@ _OPTIONS = {
 @pytest.mark.parametrize("stage", GRAPH)
 def test_a_stage_takes_the_sections_that_its_parameters_name(stage):
     taken = inspect.signature(import_module(f"relex.stages.{stage}.stage").run).parameters
-    wanted = set().union(*(_PARTS.get(name, {name}) for name in taken))
+    wanted = set(taken)
     if stage == "diagnose":  # the forecast that it scans, but not its targets: others run again from extrapolate on
         wanted = {"diagnose"} | _OPTIONS
     assert set(GRAPH[stage].get("params", [])) == wanted

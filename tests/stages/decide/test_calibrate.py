@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from relex.stages.decide.gate import corrected_level
+from relex.stages.decide.power import detectable, detectable_gain
 
 from relex.params.load import load
 from relex.stages.decide.calibrate import Scene, simulate, table
-from relex.stages.decide.gate import corrected_level
-from relex.stages.decide.power import detectable, detectable_gain
 from tests.builders import ROOT
 
 PARAMS = load(ROOT / "params.yaml")

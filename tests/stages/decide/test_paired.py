@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, permutation_test
-
 from relex.stages.decide.paired import paired_test, sign_flip_p
+from scipy.stats import binomtest, permutation_test
 
 
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))

