@@ -21,7 +21,7 @@ from relex.proof.race import Standing
 from relex.proof.roles import CHOOSE, GATE, OOD
 from relex.proof.rounds import Look, Room, looks
 from relex.proof.rules import Rules
-from relex.proof.sequential import OPTIMISM, Step, Test
+from relex.proof.sequential import OPTIMISM, SequentialTest, Step
 from relex.proof.verdict import Asked, Verdict, loss_facts, share_facts, test_facts
 
 BASE, OBSERVED, CHAMPION = "base", "observed", "champion"
@@ -156,7 +156,7 @@ def _meet(night: _Night, one: _Try, opponents: Sequence[str]) -> Generator[Ask, 
 
 def _gate(night: _Night, one: _Try, met: list[str]) -> Generator[Ask, None, list[Facts]]:
     name, played, before = one.name, night.looks(GATE, night.plan.gate), 0.0
-    test = Test(night.rules.min_gain, one.level, _last(played), one.optimism)
+    test = SequentialTest(night.rules.min_gain, one.level, _last(played), one.optimism)
     tests: dict[str, Facts] = {}
     waiting = list(met)
     for number, look in enumerate(played, 1):
@@ -196,7 +196,7 @@ def _losses(night: _Night, name: str, guarded: list[str]) -> Generator[Ask, None
     names = [room.name for room in night.rooms.get(OOD, [])]
     losses: dict[str, Facts] = {}
     waiting, before, number = list(guarded), 0.0, 0
-    test = Test(-rules.max_ood_loss, rules.ood_alpha, _last(played))
+    test = SequentialTest(-rules.max_ood_loss, rules.ood_alpha, _last(played))
     for number, look in enumerate(played, 1):
         yield Ask("guards", (name, *waiting), look.asked)
         ours, asked = gather(night.source, name, look.asked), Asked(*_size(look), number)

@@ -61,6 +61,7 @@ def looks(rooms: Sequence[Room], first: int, samples: int) -> tuple[Look, ...]:
         tuple((room.name, -(-room.problems * count // total), min(each, room.samples)) for room in rooms)
         for count, each in sizes
     ]
+    asked = list(dict.fromkeys(asked))  # several small suites, each rounded up, may be all asked early
     rows = [rows_of(look) for look in asked]
     return tuple(Look(look, count / rows[-1]) for look, count in zip(asked, rows, strict=True))
 

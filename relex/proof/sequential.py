@@ -17,7 +17,7 @@ from relex.proof.paired import Difference, difference, exact_p
 
 Ended = Literal["proven", "futile", "spent"]
 _POWER = 1.5
-OPTIMISM = 1.6  # chosen in docs/calibration.md: a smaller one saves rows and costs power
+OPTIMISM = 1.7  # chosen in docs/calibration.md: a smaller one saves rows and costs power
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def spent(level: float, step: Step) -> float:
 
 
 @dataclass(frozen=True)
-class Test:
+class SequentialTest:
     """That one model is better than another by more than `margin`, at `level` over all looks, `last` being the last.
 
     optimism: standard errors that the gain may still grow by before the test is called futile.
