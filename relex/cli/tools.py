@@ -87,13 +87,17 @@ def doctor(
     params: Annotated[
         Optional[Path], typer.Option(help="Another parameter file, such as one of infra/profiles/.")
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not measure how long a night takes.")] = False,
 ) -> None:
-    """Check params.yaml and this machine, and say what a night will need in disk. Starts nothing."""
+    """Check params.yaml and this machine, and say what a night will need in disk, memory and time.
+
+    Time is estimated from what a decoder of the base's size does here in some seconds; nothing of a night is started.
+    """
     from relex.core.errors import InputErrors
     from relex.core.workspace import PARAMS
     from relex.params import doctor
 
-    page, faults = doctor.examine(params or PARAMS, Path())
+    page, faults = doctor.examine(params or PARAMS, Path(), timed=not quick)
     typer.echo(page)
     if faults:
         raise InputErrors(faults)
