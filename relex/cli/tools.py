@@ -28,14 +28,20 @@ def import_(
             "or hub:OWNER/NAME, a hub repository with such branches.",
         ),
     ],
-    base: BaseOption,
     out: OutOption,
+    base: Annotated[
+        Optional[Path],
+        typer.Option(help="The base checkpoint folder; adapters may name it themselves (adapter_config.json)."),
+    ] = None,
     copy: Annotated[
         bool, typer.Option("--copy", help="Re-encode the checkpoints as deltas instead of referring to them.")
     ] = False,
-    codec: Annotated[Codec, typer.Option(help="With --copy: how the deltas are stored.")] = "float32",
+    codec: Annotated[Codec, typer.Option(help="Of copies and adapters: how the deltas are stored.")] = "float32",
 ) -> None:
-    """Make a trajectory of full checkpoints that something else saved; SRC stays untouched."""
+    """Make a trajectory of checkpoints that something else saved, whole or LoRA adapters; SRC stays untouched.
+
+    Of adapters, as PEFT saves them, it holds the change that they make to the base: what comes of it is whole weights.
+    """
     from relex.window import importing
 
     typer.echo(importing.import_checkpoints(source, base, out, copy=copy, codec=codec))
@@ -81,13 +87,17 @@ def doctor(
     params: Annotated[
         Optional[Path], typer.Option(help="Another parameter file, such as one of infra/profiles/.")
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not measure how long a night takes.")] = False,
 ) -> None:
-    """Check params.yaml and this machine, and say what a night will need in disk. Starts nothing."""
+    """Check params.yaml and this machine, and say what a night will need in disk, memory and time.
+
+    Time is estimated from what a decoder of the base's size does here in some seconds; nothing of a night is started.
+    """
     from relex.core.errors import InputErrors
     from relex.core.workspace import PARAMS
     from relex.params import doctor
 
-    page, faults = doctor.examine(params or PARAMS, Path())
+    page, faults = doctor.examine(params or PARAMS, Path(), timed=not quick)
     typer.echo(page)
     if faults:
         raise InputErrors(faults)
