@@ -70,8 +70,10 @@ def calibrate(
     """Simulate nights through the decision: how often it promotes when nothing, or something, is better."""
     from relex.params.load import read_params
     from relex.stages.decide.calibrate import table
+    from relex.stages.evaluate.planned import largest
 
-    typer.echo(table(read_params().decide, nights, seed), nl=False)
+    params = read_params()
+    typer.echo(table(params.decide, largest(params.evaluate), nights, seed), nl=False)
 
 
 @commands.command(rich_help_panel=_ALONE)

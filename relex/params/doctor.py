@@ -18,7 +18,7 @@ from relex.params.disk import disk_need, unknown_size
 from relex.params.load import Params
 from relex.params.preflight import faults
 from relex.stages.base.params import HubBase
-from relex.stages.decide.power import detectable
+from relex.stages.evaluate import planned
 
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
@@ -41,9 +41,7 @@ def examine(path: Path, root: Path | None = None) -> tuple[str, list[InputError]
         f"disk       {show_bytes(shutil.disk_usage(root).free)} free",
     ]
     lines += _night(params, root)
-    detect = detectable(params.decide, params.evaluate, params.problems.sizes.validation)
-    if detect is not None:
-        lines.append(f"the gate   {detect}")
+    lines += _proof(params)
     if not errors:
         lines.append(f"parameters {path} is sound")
     return "\n".join(lines), errors
@@ -67,6 +65,18 @@ def _night(params: Params, root: Path) -> list[str]:
         f"             base and last observed {show_bytes(need.base + need.observed)}",
         f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
     ]
+
+
+def _proof(params: Params) -> list[str]:
+    """What the proof may take and can prove, where the sizes of its suites are known before they are made."""
+    rooms = planned.expected_rooms(params.evaluate, params.problems.sizes.model_dump())
+    if rooms is None:
+        return []
+    train, candidates = params.train, params.extrapolate.target_count
+    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
+    rows = planned.row_budget(params.evaluate, rollouts, None)
+    plan = planned.planned(params.evaluate, rooms, candidates, True, rows)
+    return planned.sentence(params.evaluate, params.decide, rooms, plan, candidates, True, rows).splitlines()
 
 
 def _engine() -> str:

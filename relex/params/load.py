@@ -20,8 +20,8 @@ from relex.params.redact import names_a_secret, redact
 from relex.params.registry import Registry
 from relex.params.retention import Retention
 from relex.params.rules import cross_checks
+from relex.proof.rules import Rules
 from relex.stages.base.params import Base
-from relex.stages.decide.params import Decide
 from relex.stages.diagnose.params import Diagnose
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.extrapolate.params import Extrapolate
@@ -38,7 +38,7 @@ class Params(Section):
     diagnose: Diagnose
     extrapolate: Extrapolate
     evaluate: Evaluate
-    decide: Decide
+    decide: Rules
     retention: Retention
     registry: Registry
 

@@ -26,7 +26,7 @@ class Proof(Section):
 
 
 class Budget(Section):
-    """What the proof may cost at most; null: no such limit. share: of the training's cost."""
+    """What the proof may cost at most; null: no such limit. share: times the training's rollouts."""
 
     rows: Positive | None
     share: PositiveFloat | None
