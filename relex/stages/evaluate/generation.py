@@ -144,11 +144,12 @@ class Generation:
         facts = engine_settings(settings) | {"twins": self._slots[0].twins}
         path = proof_file(facts, engine_facts(settings), first)
         exact = known(path)
-        # The last of those that are to be served now: both engines go on with what they hold.
+        # One that is to be served now, so that both engines go on with what they hold; of those, one that went least
+        # far: a model whose logits are no numbers would prove nothing, night after night.
         alike = [c for c in models.values() if c.model_sha256 != first.model_sha256 and architecture(c) == wanted]
         now = [c for c in alike if any(share.model == c.model_sha256 for share in todo)]
         if exact is None and alike:
-            exact = prove(self._slots[:2], first, (now or alike)[-1], todo[0].suite, path, threads)
+            exact = prove(self._slots[:2], first, (now or alike)[0], todo[0].suite, path, threads)
         if not exact:
             print(
                 "evaluate: reloading weights into one engine was not proven exact here; each model gets a fresh engine"

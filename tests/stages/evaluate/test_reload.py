@@ -91,8 +91,13 @@ def test_a_reload_that_keeps_old_weights_is_found_out_and_not_used(
     assert spent["reloads"] == 1  # the one that was found out
 
 
-def test_a_model_that_gives_no_numbers_proves_nothing(models: list[Contestant]) -> None:
+def test_a_model_that_gives_no_numbers_proves_nothing_and_the_first_that_may_is_compared(
+    models: list[Contestant],
+) -> None:
     changed(models[0].folder, Path("spoilt"), spoil)
-    spent, _ = night([*models[:2], asked.contestant(Path("spoilt"))], "rows", engines=2)
+    spoilt = asked.contestant(Path("spoilt"))
+    spent, _ = night([models[0], spoilt, models[1]], "rows", engines=2)
     assert not PROOFS.exists()
-    assert spent["reloads"] == 1
+    assert spent["reloads"] == 1  # the one that was compared
+    night([*models[:2], spoilt], "again", engines=2)
+    assert [read_json(path)["exact"] for path in PROOFS.glob("*.json")] == [True]
