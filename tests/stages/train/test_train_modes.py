@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from relex.checkpoints.digest import weights_sha256
 from relex.core.errors import InputError, StageFailed
+from relex.core.topology import Topology
 from relex.params.load import Params, load
 from relex.stages.extrapolate.stage import extrapolate_folder
 from relex.stages.train import process as train_process
@@ -243,7 +244,7 @@ def test_a_configuration_that_accelerate_does_not_know_is_refused(tmp_path, text
     if text is not None:
         path.write_text((ROOT / "infra/profiles/accelerate/ddp-cpu.yaml").read_text() + text)
     with pytest.raises(InputError, match=said):
-        launch(path)
+        launch(path, Topology())
 
 
 def test_a_run_without_steps_left_only_finishes_what_is_missing(tmp_path, monkeypatch):
