@@ -27,7 +27,14 @@ from relex.stages.train import state as train_state
 from relex.stages.train.budget import BudgetStop, Clock
 from relex.stages.train.capture import Capture
 from relex.stages.train.config import configuration
-from relex.stages.train.deltas import FullWeights, LoraWeights, ShardedWeights, Source, is_sharded
+from relex.stages.train.deltas import (
+    FullWeights,
+    LoraWeights,
+    ShardedLoraWeights,
+    ShardedWeights,
+    Source,
+    is_sharded,
+)
 from relex.stages.train.meter import Meter
 from relex.stages.train.params import Lora, Train
 from relex.stages.train.state import TrainState
@@ -169,11 +176,12 @@ class _Keeper(TrainerCallback):
 
 def weights_of(trainer: Trainer, train: Train) -> Source:
     """Where the deltas come from; asked before training begins, while the weights are the base's."""
+    model, sharded = trainer.accelerator.unwrap_model(trainer.model), is_sharded(trainer.accelerator)
     if train.lora is not None:
-        return LoraWeights(trainer.accelerator.unwrap_model(trainer.model))
-    if is_sharded(trainer.accelerator):
+        return ShardedLoraWeights(model, trainer.accelerator) if sharded else LoraWeights(model)
+    if sharded:
         return ShardedWeights(lambda: trainer.model_wrapped, trainer.accelerator, BASE)
-    return FullWeights(trainer.accelerator.unwrap_model(trainer.model))
+    return FullWeights(model)
 
 
 def _out_of_memory(error: BaseException) -> StageFailed:
