@@ -16,7 +16,7 @@ from relex.core.atomic import read_json, write_json
 from relex.core.errors import InputError, StageFailed
 from relex.core.pipes import die_with
 from relex.core.timing import timed
-from relex.core.topology import topology
+from relex.core.topology import has_cuda, topology
 from relex.core.workspace import (
     BASE,
     COMPLETIONS,
@@ -122,7 +122,7 @@ def keep_completions(train: Train, asking: Asking, held_out: list[Problem], step
     last = STATE / "last_observed"
     materialize(TRAJECTORY, BASE, step, last, replace=True)
     model = AutoModelForCausalLM.from_pretrained(last, dtype=torch.float32)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to("cuda" if has_cuda() else "cpu")
     table = sample_completions(
         model,
         AutoTokenizer.from_pretrained(BASE, padding_side="left"),
