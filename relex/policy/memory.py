@@ -1,4 +1,4 @@
-"""Bytes that a causal language model needs while it generates, from its configuration; and what a device has for them."""
+"""Bytes that a causal language model needs while it generates, from its configuration, and what a device has for it."""
 
 from __future__ import annotations
 
