@@ -150,11 +150,6 @@ class Train(Section):
                 f"per_device_train_batch_size ({self.per_device_train_batch_size}) must divide "
                 f"prompts_per_step * num_generations ({batch})"
             )
-        if self.accelerate is None and self.per_device_train_batch_size % self.num_generations:
-            errors.append(
-                f"num_generations ({self.num_generations}) must divide per_device_train_batch_size "
-                f"({self.per_device_train_batch_size})"
-            )
         if self.epsilon_high is not None and self.epsilon_high < self.epsilon:
             errors.append(f"epsilon_high ({self.epsilon_high}) must not be below epsilon ({self.epsilon})")
         if self.lr_scheduler_type != "constant_with_warmup" and self.warmup_steps >= self.budget.steps:

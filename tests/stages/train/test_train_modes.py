@@ -61,6 +61,20 @@ def test_adapters_are_captured_as_the_change_they_make_to_the_weights(tmp_path, 
     assert weights_sha256(tmp_path / "out/step_000012") != weights_sha256(Path("six"))
 
 
+def test_a_batch_below_a_group_of_completions_makes_the_same_steps(tmp_path, monkeypatch):
+    """What running out of memory is answered with: a lower per_device_train_batch_size, on one process too."""
+    deltas = {}
+    for name, size in {"whole": 32, "half-a-group": 4}.items():
+        (tmp_path / name).mkdir()
+        with monkeypatch.context() as patch:
+            run(tmp_path / name, patch, {"train.per_device_train_batch_size": size})
+            materialize(Path("trajectory"), Path("base"), 3, Path("three"))
+            base, three = load_file("base/model.safetensors"), load_file("three/model.safetensors")
+        deltas[name] = {tensor: three[tensor] - base[tensor] for tensor in base}
+    for name, delta in deltas["whole"].items():
+        assert torch.linalg.norm(deltas["half-a-group"][name] - delta) <= 2e-2 * torch.linalg.norm(delta), name
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_tensors_of_one(tmp_path, monkeypatch):
     changes = {"train.per_device_train_batch_size": 16}
