@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from relex.core.errors import InputError
 from relex.core.sizes import show_bytes
-from relex.core.topology import has_cuda
+from relex.core.topology import has_cuda, topology
 from relex.core.workspace import METRICS, STATE, TIMINGS
 from relex.params.disk import disk_need
 from relex.params.load import Params, Train, check
@@ -34,7 +34,7 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
     base, train, extrapolate = (sections.get(name) for name in ("base", "train", "extrapolate"))
     if problems := sections.get("problems"):
         errors += _unseen_files(problems, root)
-    errors += _without_gpu(train) if train else []
+    errors += [*_without_gpu(train), *_processes(train, root)] if train else []
     errors += _unconfined()
     missing = _missing_base(base, root) if base else []
     errors += missing
@@ -60,6 +60,18 @@ def _without_gpu(train: Train) -> list[InputError]:
     if has_cuda():
         return []
     return [InputError("needs a CUDA device", where=where, found="none") for where, wanted in wants.items() if wanted]
+
+
+def _processes(train: Train, root: Path) -> list[InputError]:
+    """What is wrong with the processes that train.accelerate asks for."""
+    if train.accelerate is None:
+        return []
+    from relex.stages.train.accelerate_file import faults as faults_of
+
+    try:
+        return faults_of(train, root / train.accelerate, topology())
+    except InputError as error:
+        return [error]
 
 
 def _unconfined() -> list[InputError]:

@@ -66,4 +66,9 @@ if __name__ == "__main__":
 
     sys.argv = ["relex", "train"]
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    main()
+    try:
+        main()
+    finally:
+        from accelerate.state import AcceleratorState
+
+        print(f"precision {AcceleratorState().fsdp_plugin.mixed_precision_policy}", flush=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,7 +62,7 @@ def run(train: Train, problems: Asking) -> None:
             train_process(train, problems, trained_on)
         else:
             # In processes of their own: what trained has ended and left its GPU before the completions are sampled.
-            launch(None if train.accelerate is None else Path(train.accelerate), found)
+            launch(train, found)
         observed = Trajectory(TRAJECTORY).steps
         if len(observed) < 2:
             raise StageFailed(

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
 from transformers import LogitsProcessorList, TrainerState
 from trl import GRPOTrainer
@@ -71,6 +73,23 @@ class Trainer(GRPOTrainer):
             yield
         finally:
             self.part_seconds[part] += time.perf_counter() - start
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """accelerate's; under FSDP2 with bfloat16 arithmetic, gradients are summed and outputs handed on in float32.
+
+        accelerate's own policy narrows those too: the log-probabilities that importance ratios are made of, and sums
+        over processes.
+        """
+        super().create_accelerator_and_postprocess()
+        if self.accelerator.distributed_type != DistributedType.FSDP:
+            return
+        plugin = self.accelerator.state.fsdp_plugin
+        if plugin.mixed_precision_policy is not None and plugin.fsdp_version == 2:
+            plugin.mixed_precision_policy = MixedPrecisionPolicy(
+                param_dtype=plugin.mixed_precision_policy.param_dtype,
+                reduce_dtype=torch.float32,
+                output_dtype=torch.float32,
+            )
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a training state is not a model to publish."""

@@ -53,3 +53,11 @@ def test_two_processes_that_share_the_weights_capture_what_one_captures(
     for name in moved:
         gap = torch.linalg.norm(second[name] - first[name])
         assert gap <= 2e-2 * torch.linalg.norm(first[name] - base[name]), name
+
+
+def test_bfloat16_arithmetic_sums_gradients_and_hands_outputs_on_in_float32(tmp_path: Path) -> None:
+    prepare(tmp_path, {**SHORT, "train.budget.steps": 2, "train.window": {"first": 1, "last": 2, "every": 1}})
+    done = fsdp_on_gloo.train(tmp_path, ACCELERATE_MIXED_PRECISION="bf16")
+    assert done.returncode == 0, done.stdout
+    policy = "param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32"
+    assert done.stdout.count(policy) == 2, done.stdout

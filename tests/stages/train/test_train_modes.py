@@ -254,11 +254,12 @@ def test_a_launched_process_knows_that_it_is_one(monkeypatch):
 
 @pytest.mark.parametrize(("text", "said"), [("nonsense: 1\n", "not an accelerate configuration"), (None, "missing")])
 def test_a_configuration_that_accelerate_does_not_know_is_refused(tmp_path, text, said):
+    section = load(ROOT / "params.yaml").train
     path = tmp_path / "some.yaml"
     if text is not None:
         path.write_text((ROOT / "infra/profiles/accelerate/ddp-cpu.yaml").read_text() + text)
     with pytest.raises(InputError, match=said):
-        launch(path, Topology())
+        launch(section.model_copy(update={"accelerate": str(path)}), Topology())
 
 
 def test_a_run_without_steps_left_only_finishes_what_is_missing(tmp_path, monkeypatch):
