@@ -38,7 +38,7 @@ class Budget(Section):
 
     steps: Positive  # optimiser steps
     minutes: PositiveFloat | None = None  # of wall time
-    gpu_hours: PositiveFloat | None = None  # wall hours x processes that train
+    gpu_hours: PositiveFloat | None = None  # wall hours x (processes that train + GPUs of a vLLM server)
 
 
 class Completions(Section):

@@ -37,6 +37,7 @@ from relex.stages.train.deltas import (
 )
 from relex.stages.train.meter import Meter
 from relex.stages.train.params import Lora, Train
+from relex.stages.train.server_gpus import server_gpus
 from relex.stages.train.state import TrainState
 from relex.stages.train.step_log import StepLog
 from relex.stages.train.step_queue import StepQueue
@@ -113,7 +114,9 @@ def _train(
     clock.add(state.seconds if state else 0.0)
     queue, meter = (StepQueue(writer), Meter()) if writer else (None, None)
     capture = Capture(source, train.window, queue=queue, meter=meter, stop_when=train.stop_when)
-    budget = BudgetStop(train.budget, clock, capture, trainer.accelerator)
+    processes = trainer.accelerator.num_processes
+    gpus = gpus_of(train, processes) if writer else processes
+    budget = BudgetStop(train.budget, clock, capture, trainer.accelerator, gpus=gpus)
     callbacks: list[TrainerCallback] = [capture, budget]
     log = None
     if writer:
@@ -138,9 +141,8 @@ def _train(
             log.close()
     if writer:
         reason = "time" if budget.expired else "skill" if capture.observed_enough else "steps"
-        processes = trainer.accelerator.num_processes
         before = state.seconds if state else 0.0
-        facts = {"seconds": clock.seconds, "before": before, "processes": processes, "ended": reason}
+        facts = {"seconds": clock.seconds, "before": before, "processes": processes, "gpus": gpus, "ended": reason}
         write_json(train_state.RESULT, facts)
 
 
@@ -182,6 +184,14 @@ def weights_of(trainer: Trainer, train: Train) -> Source:
     if sharded:
         return ShardedWeights(lambda: trainer.model_wrapped, trainer.accelerator, BASE)
     return FullWeights(model)
+
+
+def gpus_of(train: Train, processes: int) -> int:
+    """GPUs that a training takes while it runs: one a process, and those of a vLLM server."""
+    generation = train.generation
+    if generation.backend == "vllm" and generation.mode == "server" and generation.server_url is not None:
+        return processes + server_gpus(generation.server_url)
+    return processes
 
 
 def _out_of_memory(error: BaseException) -> StageFailed:

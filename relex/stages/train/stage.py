@@ -74,7 +74,7 @@ def run(train: Train, problems: Asking) -> None:
         rows, seconds = tables(lines)
         timing |= {
             "spent_seconds": round(result["seconds"], 3),
-            "gpu_hours": round(result["seconds"] * result["processes"] / 3600, 5) if found.gpus else 0.0,
+            "gpu_hours": round(result["seconds"] * result["gpus"] / 3600, 5) if found.gpus else 0.0,
             "processes": result["processes"],
             "steps": [round(row["seconds"], 4) for row in seconds],
         }

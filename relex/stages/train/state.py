@@ -28,7 +28,7 @@ from relex.stages.train.accelerate_file import arithmetic
 from relex.stages.train.params import Train
 
 FOLDER = STATE / "train"
-# How the last training ended: its seconds, those of them before its last start, its processes, and what ended it.
+# How the last training ended: its seconds, those of them before its last start, its processes, its GPUs, what ended it.
 RESULT = STATE / "train_result.json"
 _MARK = "complete.json"
 _SKETCHES = "sketches.safetensors"
