@@ -50,9 +50,7 @@ def test_every_service_volume_and_config_that_is_named_exists(compose: dict[str,
 
 @pytest.mark.parametrize(("profile", "worker"), [("cpu", "worker"), ("cuda", "worker-cuda")])
 def test_a_profile_starts_one_kind_of_worker_on_the_pool(compose: dict[str, Any], profile: str, worker: str) -> None:
-    started = {
-        name for name, service in compose["services"].items() if profile in service.get("profiles", [profile])
-    }
+    started = {name for name, service in compose["services"].items() if profile in service.get("profiles", [profile])}
     on_pool = {name for name in started if "worker" in compose["services"][name].get("command", [])}
     assert on_pool == {worker}
     assert f"Dockerfile.{profile}" in compose["services"][worker]["build"]["dockerfile"]

@@ -19,6 +19,7 @@ from trl import GRPOTrainer
 from relex.core.errors import StageFailed
 from relex.core.seeding import seed_of
 from relex.policy.seeded_sampling import Place, SeededSampling
+from relex.stages.train.seeded_rollouts import seed_engine, seed_server
 
 
 class EpochSampler(Sampler[int]):
@@ -57,7 +58,9 @@ class Trainer(GRPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.part_seconds: dict[str, float] = defaultdict(float)
-        if not self.use_vllm:
+        if self.use_vllm:
+            self._seed_vllm()
+        else:
             self._seed_rollouts()
 
     def take_seconds(self) -> dict[str, float]:
@@ -93,6 +96,20 @@ class Trainer(GRPOTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a training state is not a model to publish."""
+
+    def _seed_vllm(self) -> None:
+        engine, processes = self.vllm_generation, self.accelerator.num_processes
+        if engine.mode == "colocate":
+            # The processes that share a model ask it for the rows of all of them.
+            shared = engine.tensor_parallel_size
+            group = self.accelerator.process_index // shared
+
+            def place(rows: int) -> Place:
+                return Place(self.state.global_step, group * rows, processes // shared * rows)
+
+            seed_engine(engine.llm, self.args.seed, place)
+        elif self.accelerator.is_main_process:  # it asks for all rows
+            seed_server(engine.vllm_client, self.args.seed, lambda rows: Place(self.state.global_step, 0, rows))
 
     def _seed_rollouts(self) -> None:
         config = self.args
