@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from relex.core.asking import Asking
 from relex.core.atomic import write_json
 from relex.core.errors import StageFailed
+from relex.core.topology import has_cuda
 from relex.core.workspace import BASE, TRAJECTORY
 from relex.policy.prompts import render
 from relex.rewards.problem import Problem
@@ -53,7 +54,7 @@ def train_process(train: Train, asking: Asking, problems: list[Problem]) -> None
     StageFailed when the run diverges or memory runs out; the window up to there stays in trajectory/.
     """
     clock = Clock()
-    process = PartialState(cpu=not torch.cuda.is_available())
+    process = PartialState(cpu=not has_cuda())
     disable_progress_bar()  # of files: a bar of our own shows the steps
     if train.threads:
         torch.set_num_threads(train.threads)
@@ -82,9 +83,12 @@ def train_process(train: Train, asking: Asking, problems: list[Problem]) -> None
 
 def make_trainer(train: Train, asking: Asking, problems: list[Problem], processes: int) -> Trainer:
     """TRL's trainer over the base, in float32, for these problems; no callback of its own that prints."""
-    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(BASE, padding_side="left")
     prompts = [render(tokenizer, problem.prompt, asking) for problem in problems]
+    longest = max(len(ids) for ids in tokenizer(prompts)["input_ids"])
+    # Before the model: under ZeRO-3 it is what makes loading spread the weights, not a whole copy in every process.
+    arguments = configuration(train, processes=processes, cuda=has_cuda(), longest=longest)
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     rewards: list[Any] = [VerifiableReward()]
     if train.format is not None:
         rewards.append(FormatBonus(train.format.pattern))
@@ -92,7 +96,7 @@ def make_trainer(train: Train, asking: Asking, problems: list[Problem], processe
         model=model,
         processing_class=tokenizer,
         reward_funcs=rewards,
-        args=configuration(train, processes=processes, cuda=torch.cuda.is_available()),
+        args=arguments,
         train_dataset=as_dataset(problems, prompts),
         peft_config=None if train.lora is None else adapters(train.lora, train.seed),
     )

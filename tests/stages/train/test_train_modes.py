@@ -222,12 +222,36 @@ def test_processes_that_do_not_divide_a_step_are_refused(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     settings = load(tmp_path / "params.yaml").train
     with pytest.raises(InputError, match="do not divide among the processes"):
-        configuration(settings, processes=3, cuda=False)
+        configuration(settings, processes=3, cuda=False, longest=7)
     vllm = settings.model_copy(update={"generation": settings.generation.model_copy(update={"backend": "vllm"})})
     with pytest.raises(InputError, match="needs a GPU"):
-        configuration(vllm, processes=1, cuda=False)
-    made = configuration(vllm, processes=1, cuda=True) if torch.cuda.is_available() else None
+        configuration(vllm, processes=1, cuda=False, longest=7)
+    made = configuration(vllm, processes=1, cuda=True, longest=7) if torch.cuda.is_available() else None
     assert made is None or (made.use_vllm and made.vllm_mode == "colocate")
+
+
+def test_an_engine_for_rollouts_needs_room_for_the_longest_text_there_is_not_for_the_base_s_context():
+    from relex.stages.train.config import configuration
+
+    made = configuration(load(ROOT / "params.yaml").train, processes=1, cuda=False, longest=7)
+    assert made.vllm_max_model_length == 7 + 12
+
+
+def test_the_configuration_is_there_before_the_weights_are_loaded(tmp_path, monkeypatch):
+    """accelerate spreads them over ZeRO-3's processes only then."""
+    params = prepare(tmp_path, SMALL)
+    monkeypatch.chdir(tmp_path)
+    made, configuration = [], train_process.configuration
+    monkeypatch.setattr(train_process, "configuration", lambda *a, **k: made.append(1) or configuration(*a, **k))
+
+    def load_weights(*_, **__):
+        assert made
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_process.AutoModelForCausalLM, "from_pretrained", load_weights)
+    trained_on, _ = train.split(params.train)
+    with pytest.raises(KeyboardInterrupt):
+        train_process.make_trainer(params.train, params.problems, trained_on, 1)
 
 
 def test_more_held_out_prompts_than_problems_are_refused(tmp_path, monkeypatch):
