@@ -79,13 +79,21 @@ def doctor(
     params: Annotated[
         Optional[Path], typer.Option(help="Another parameter file, such as one of infra/profiles/.")
     ] = None,
+    gpus: Annotated[
+        Optional[str], typer.Option(help="Only say what a night takes on GPUs that are not here, such as 8x80GiB.")
+    ] = None,
 ) -> None:
     """Check params.yaml and this machine, and say what a night will need in disk. Starts nothing."""
     from relex.core.errors import InputErrors
     from relex.core.workspace import PARAMS
     from relex.params import doctor
 
-    page, faults = doctor.examine(params or PARAMS, Path())
+    if gpus is not None:
+        from relex.params.memory import examine
+
+        page, faults = examine(params or PARAMS, gpus)
+    else:
+        page, faults = doctor.examine(params or PARAMS, Path())
     typer.echo(page)
     if faults:
         raise InputErrors(faults)
