@@ -6,7 +6,8 @@ from pathlib import Path
 
 from relex.core.errors import InputError
 from relex.core.sizes import show_bytes
-from relex.params.ledger import Machine, ledger, too_large
+from relex.core.topology import Topology
+from relex.params.ledger import Line, Machine, Shape, ledger, too_large
 from relex.params.load import Params, load
 from relex.params.shapes import shape_of
 
@@ -25,28 +26,46 @@ def examine(path: Path, gpus: str, root: Path = Path()) -> tuple[str, list[Input
             where=f"{path}: base.source",
             todo="let the Hugging Face cache hold its config.json (hf download REPO config.json)",
         )
-    processes, sharded = _processes(params, machine, root)
-    lines = ledger(params, shape, machine, processes=processes, sharded=sharded)
+    lines = _lines(params, shape, machine, root)
     page = [f"{path} on {gpus}, {shape.parameters / 1e9:.2f} billion parameters; counted, not measured"]
     page += [
         f"{line.device:<5}{line.phase:<26}{show_bytes(line.total):>10}   "
         + ", ".join(f"{name} {show_bytes(size)}" for name, size in line.parts.items() if size)
         for line in lines
     ]
-    faults = [
-        InputError(
-            f"{line.phase} does not fit",
-            where=f"{path} on {gpus}",
-            expected=f"at most {show_bytes(machine.gpu_bytes)} on each GPU",
-            found=show_bytes(line.total),
-            todo=line.todo,
-        )
-        for line in too_large(lines, machine, None)
-    ]
+    faults = _faults(lines, machine, None, f"{path} on {gpus}")
     engines = params.evaluate.engines * params.evaluate.tensor_parallel
     if engines < machine.gpus:
         page.append(f"evaluation uses {engines} of {machine.gpus} GPUs: raise evaluate.engines")
     return "\n".join(page), faults
+
+
+def faults_here(params: Params, root: Path, found: Topology, host_bytes: int) -> list[InputError]:
+    """What of a night does not fit this machine; nothing where it has no GPU, or the base's shape is not known."""
+    shape = shape_of(params.base, root)
+    if not found.gpus or shape is None:
+        return []
+    machine = Machine(len(found.gpus), min(gpu.memory for gpu in found.gpus))
+    return _faults(_lines(params, shape, machine, root), machine, host_bytes, "this machine")
+
+
+def _lines(params: Params, shape: Shape, machine: Machine, root: Path) -> list[Line]:
+    processes, sharded = _processes(params, machine, root)
+    return ledger(params, shape, machine, processes=processes, sharded=sharded)
+
+
+def _faults(lines: list[Line], machine: Machine, host_bytes: int | None, where: str) -> list[InputError]:
+    limits = {"GPU": machine.gpu_bytes, "host": host_bytes}
+    return [
+        InputError(
+            f"{line.phase} does not fit",
+            where=where,
+            expected=f"at most {show_bytes(limits[line.device] or 0)} of {line.device} memory",
+            found=show_bytes(line.total),
+            todo=line.todo,
+        )
+        for line in too_large(lines, machine, host_bytes)
+    ]
 
 
 def _processes(params: Params, machine: Machine, root: Path) -> tuple[int, bool]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from ruamel.yaml import YAML
 
 from relex.core.errors import InputError
@@ -15,6 +16,7 @@ from relex.core.topology import has_cuda, topology
 from relex.core.workspace import METRICS, STATE, TIMINGS
 from relex.params.disk import disk_need
 from relex.params.load import Params, Train, check
+from relex.params.memory import faults_here
 from relex.rewards.confined import check_available
 from relex.stages.base.package import gguf_file
 from relex.stages.base.params import Base, FolderBase, PackageBase
@@ -36,6 +38,8 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
         errors += _unseen_files(problems, root)
     errors += [*_without_gpu(train), *_processes(train, root)] if train else []
     errors += _unconfined()
+    if params is not None and not errors:
+        errors += faults_here(params, root, topology(), psutil.virtual_memory().total)
     missing = _missing_base(base, root) if base else []
     errors += missing
     if base and train and extrapolate and not missing:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from relex.core.errors import InputError
-from relex.params import memory
+from relex.core.topology import Gpu, Topology
+from relex.params import memory, preflight
 from relex.params.ledger import Machine, Shape, ledger, too_large
 from relex.params.load import load
 from relex.params.shapes import shape_of
@@ -64,7 +67,7 @@ def test_every_profile_fits_the_machine_that_it_is_meant_for(name: str, machine:
 def test_what_does_not_fit_names_the_phase_and_the_setting() -> None:
     _, faults = memory.examine(PROFILES / "qwen3-8b-base.yaml", "8x24GiB", ROOT)
     said = "\n".join(str(fault) for fault in faults)
-    assert "update does not fit; expected at most 24.0 GiB on each GPU" in said
+    assert "update does not fit; expected at most 24.0 GiB of GPU memory" in said
     assert "lower train.per_device_train_batch_size" in said
     assert "scan and backtest does not fit" in said
 
@@ -96,3 +99,21 @@ def test_a_base_that_nobody_knows_says_how_to_make_it_known(tmp_path: Path) -> N
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InputError, match="the base's shape is not known here"):
         memory.examine(tmp_path / "params.yaml", "8x80GiB", ROOT)
+
+
+def test_preflight_refuses_a_night_that_does_not_fit_the_gpus_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text((PROFILES / "qwen2.5-math-1.5b.yaml").read_text())
+    shutil.copytree(PROFILES / "shapes", tmp_path / "infra/profiles/shapes")
+
+    def said(gib: int) -> str:
+        machine = Topology((Gpu("some", gib << 30, "0"),), "cuda")
+        monkeypatch.setattr(preflight, "topology", lambda: machine)
+        monkeypatch.setattr(preflight, "has_cuda", lambda: True)
+        return "\n".join(str(error) for error in preflight.faults(tmp_path / "params.yaml")[1])
+
+    assert "does not fit" not in said(80)
+    assert "this machine: update does not fit; expected at most 24.0 GiB of GPU memory" in said(24)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=8 << 30))
+    assert "this machine: capture and its queue does not fit; expected at most 8.0 GiB of host memory" in said(80)
