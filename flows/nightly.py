@@ -11,16 +11,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
+from prefect.exceptions import CancelledRun
+from prefect.states import Cancelled
 
+from flows.cancelled import NightCancelled, cancellable
 from flows.command import run_command_line
 from flows.killed_dvc import mend
 from flows.old_runs import forget
 from flows.parent import VARIABLE, end_with
-from flows.server import is_ours, prefect_server
+from flows.server import is_ours, page, prefect_server
 from flows.stages import STAGES, environment, run_action, run_stage
 from flows.summary import summary
 from flows.supervise import supervised
@@ -30,13 +36,28 @@ from relex.core.night_lock import night_lock
 from relex.core.workspace import PARAMS, STATE, WRITTEN
 from relex.params.load import load
 from relex.params.preflight import faults
+from relex.params.redact import redact
+
+DEPLOYMENT = "nightly/nightly"  # of a served schedule: the flow's name, and its own
 
 
 @flow(name="nightly", log_prints=True)
-def nightly() -> dict[str, bool]:
-    """Run one night; which stages had to run. Busy (exit code 2) while another night runs in this folder."""
+def nightly() -> dict[str, bool] | State[Any]:
+    """Run one night; which stages had to run, or the state `Cancelled`.
+
+    Busy (exit code 2) while another night runs in this folder.
+    """
     if server := os.environ.get(VARIABLE):
         end_with(int(server))
+    try:
+        with cancellable():
+            return night()
+    except NightCancelled:
+        return Cancelled(message="cancelled on Prefect's page; the next night goes on from what is complete")
+
+
+def night() -> dict[str, bool]:
+    """The night itself, in a flow run; which stages had to run."""
     log = get_run_logger()
     preflight()
     with night_lock():
@@ -109,8 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m flows.nightly",
         description="Run the night described by params.yaml in this folder, or serve it on a schedule.",
         epilog="With PREFECT_API_URL set, the runs are reported to that server; otherwise one is started for as long "
-        "as it is needed, its database in .prefect/. Exit codes: 0 done, 2 bad input or another night is running, "
-        "1 anything else.",
+        "as it is needed, its database in .prefect/, its port PREFECT_SERVER_API_PORT (default: 4200, or a free one). "
+        "Exit codes: 0 done, 2 bad input or another night is running, 1 anything else.",
     )
     parser.add_argument("--serve", metavar="CRON", help='a cron schedule such as "0 1 * * *"')
     parser.add_argument("--timezone", default="UTC", help="of the schedule (default: UTC)")
@@ -123,11 +144,25 @@ def _run(options: argparse.Namespace) -> None:
     preflight()
     with night_lock():
         pass  # tell a second night at once, before a server is started for it
-    with prefect_server():
+    with prefect_server() as url:
         if options.serve is not None:
+            print(how_to_ask(url), flush=True)
             serve(options.serve, options.timezone)
-        else:
+            return
+        print(f"Prefect       {page(url)}, where this night can be cancelled", flush=True)
+        try:
             nightly()
+        except CancelledRun as cancelled:
+            raise StageFailed(f"the night was {cancelled}") from None
+
+
+def how_to_ask(url: str) -> str:
+    """What to do about a served schedule: the page, and the whole command for a night between two firings."""
+    prefect = shlex.quote(str(Path(sys.executable).with_name("prefect")))
+    return (
+        f"serving nights until this is stopped; {page(url)} shows them. A night now, from anywhere:\n\n"
+        f"  PREFECT_API_URL={shlex.quote(redact(url))} {prefect} deployment run {DEPLOYMENT}\n"
+    )
 
 
 def check_schedule(cron: str, timezone: str) -> None:
@@ -153,12 +188,12 @@ def serve(cron: str, timezone: str) -> None:
 
     os.environ[VARIABLE] = str(os.getpid())
     nightly.serve(
-        name="nightly",
+        name=DEPLOYMENT.partition("/")[2],
         schedule=Cron(cron, timezone=timezone),
         # A night that overruns its successor's hour makes the successor wait its turn no longer than it takes.
         global_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         pause_on_shutdown=False,
-        print_starting_message=True,
+        print_starting_message=False,  # it leaves the server's address out
     )
 
 

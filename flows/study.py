@@ -23,12 +23,14 @@ from ruamel.yaml import YAML
 from flows.command import run_command_line
 from flows.server import prefect_server
 from flows.stages import run_action
+from flows.study_rows import load_shares
 from flows.study_tables import page
 from relex.core.atomic import read_json, write_text
+from relex.core.errors import InputError
 from relex.core.workspace import CHAMPION, DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS, TRAIN_METRICS
 from relex.params.load import load
 from relex.retention.folders import STUDY
-from relex.stages.decide.scores import load_scores
+from relex.stages.evaluate.planned import expected_rooms, unlimited
 
 PAGE = Path("docs/study.md")
 _STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide")
@@ -44,7 +46,7 @@ def study(seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: S
     nights = []
     for name, seed, variant in runs:
         log.info("night %s", name)
-        changes = {**_seeded(seed), "extrapolate.targets": list(targets), **variant}
+        changes = {**_seeded(seed), "extrapolate.targets": list(targets), **_reported_whole(len(targets)), **variant}
         night(name, changes, _STAGES)
         steps = 0 if variant else true_steps
         if steps:
@@ -108,13 +110,26 @@ def collect(name: str, true_steps: int) -> dict[str, Any]:
         "evaluation": read_json(folder / EVALUATION_METRICS),
         "decision": read_json(folder / DECISION),
     }
-    models = found["evaluation"]["models"]
-    found["scores"] = load_scores(
-        folder / EVALUATION / "rows", {name: facts["model_sha256"] for name, facts in models.items()}
-    )
+    found["shares"] = load_shares(folder / EVALUATION / "rows", "test")
     if true_steps:
         found["true"] = read_json(STUDY / f"{name}-true" / EVALUATION_METRICS)
     return found
+
+
+def _reported_whole(targets: int) -> dict[str, Any]:
+    """A study looks at every model on every reported problem; the budget is what that takes, and so limits nothing."""
+    params = load(PARAMS)
+    settings = params.evaluate.model_copy(update={"report": "all"})
+    rooms = expected_rooms(settings, params.problems.sizes.model_dump())
+    if rooms is None:
+        raise InputError(
+            "a study needs to know how many problems there are",
+            where=f"{PARAMS}: evaluate.suites",
+            expected="suites that are splits of the problems",
+            todo="leave out the others",
+        )
+    candidates = targets * (1 + len(params.extrapolate.variants))
+    return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, candidates, champion=True)}
 
 
 def _seeded(seed: int) -> dict[str, int]:

@@ -6,11 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relex.stages.decide.paired import paired_test
-from relex.stages.decide.scores import Scores
-
-_LEVEL = 0.025  # one-sided: the interval is a 95 % one
-_RESAMPLES = 10_000
+from flows.study_rows import Shares, paired_gain
+from flows.summary import right
 
 _CAVEATS = """Read with care: the task is tiny, and its base was made for the method (a corpus that mixes a right and a
 wrong procedure). Explained share and R^2 in the window are near 1 whether or not the forecast is good, and a random
@@ -28,55 +25,63 @@ def page(nights: Sequence[Mapping[str, Any]], true_steps: int, command: str) -> 
 
 def _overview(nights: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [
-        "| night | decision | winner | last observed, test avg@k | winner, test avg@k | gain on test, 95 % interval |",
-        "|---|---|---|---|---|---|",
+        "| night | decision | winner | last observed on test | winner on test | gain on test, 95 % interval "
+        "| rows of the proof | in multiples of the rollouts |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for night in nights:
         decision, winner = night["decision"], night["decision"]["winner"]
-        key = _key(night)
-        observed = night["evaluation"]["metrics"]["observed"]["test"][key]["value"]
+        won, gain = "-", "-"
         if decision["promote"]:
-            won = f"{night['evaluation']['metrics'][winner]['test'][key]['value']:.3f}"
-            gain = _gain(night["scores"], winner, "observed", "test") if winner != "observed" else "-"
-        else:
-            won, gain = "-", "-"
-        rows.append(f"| {night['name']} | {decision['outcome']} | {winner or '-'} | {observed:.3f} | {won} | {gain} |")
-    return rows
+            won = f"{_measured(night['evaluation'], winner, 'test')['value']:.3f}"
+            gain = _gain(night["shares"], winner) if winner != "observed" else "-"
+        observed = _measured(night["evaluation"], "observed", "test")["value"]
+        spent = _proof_rows(night)
+        rows.append(
+            f"| {night['name']} | {decision['outcome']} | {winner or '-'} | {observed:.3f} | {won} | {gain} "
+            f"| {spent:,} | {spent / night['train']['completions']:.2f} |"
+        )
+    mean = sum(_proof_rows(night) for night in nights) / len(nights)
+    return [
+        *rows,
+        "",
+        f"Race, gate and guards took {mean:,.0f} rows a night on average; what is reported is extra.",
+    ]
 
 
 def _night(night: Mapping[str, Any], true_steps: int) -> list[str]:
-    train, diagnosis, key = night["train"], night["diagnosis"], _key(night)
-    shown = key.replace("_at_", "@")
+    train, diagnosis, spent = night["train"], night["diagnosis"], night["decision"]["spent"]
     rows = [
         f"{train['steps']} observed steps, reward of the rollouts {train['reward_first']:.3f} -> "
         f"{train['reward_last']:.3f}. {diagnosis['says']}",
         "",
-        f"Decision: {night['decision']['sentence']}",
+        f"Decision: {night['decision']['sentence']} It took {spent['race']:,} rows of the race, {spent['gate']:,} of "
+        f"the gate and {spent['guards']:,} of the guards.",
         "",
-        f"| model | step | test {shown} | ood {shown} | test gain over last observed |",
+        "| model | step | test | ood | test gain over last observed |",
         "|---|---|---|---|---|",
     ]
     for name, facts in night["evaluation"]["models"].items():
-        test, ood = (night["evaluation"]["metrics"][name][suite][key] for suite in ("test", "ood"))
-        gain = "" if name in ("base", "observed") else _gain(night["scores"], name, "observed", "test")
+        test, ood = (_measured(night["evaluation"], name, suite) for suite in ("test", "ood"))
+        gain = "" if name in ("base", "observed") else _gain(night["shares"], name)
         mark = " **chosen**" if name == night["decision"]["winner"] else ""
         rows.append(f"| {name}{mark} | {facts['step']} | {_interval(test)} | {_interval(ood)} | {gain} |")
     if "true" in night:
-        test, ood = (night["true"]["metrics"]["observed"][suite][key] for suite in ("test", "ood"))
+        test, ood = (_measured(night["true"], "observed", suite) for suite in ("test", "ood"))
         rows.append(f"| true RLVR | {true_steps} | {_interval(test)} | {_interval(ood)} | |")
     return rows + _scan(night)
 
 
 def _scan(night: Mapping[str, Any]) -> list[str]:
     """The likelihood scan's horizon beside the grid that generation judged."""
-    scan, key = night["diagnosis"].get("scan"), _key(night)
+    scan = night["diagnosis"].get("scan")
     models = night["evaluation"]["models"]
     grid = {facts["step"]: name for name, facts in models.items() if facts["kind"] == "candidate"}
     if not scan or not grid:
         return []
     horizon = scan["suggested"]
     nearest = min(grid, key=lambda step: abs(math.log(step / horizon)))
-    ranked = sorted(grid, key=lambda step: -night["evaluation"]["metrics"][grid[step]]["test"][key]["value"])
+    ranked = sorted(grid, key=lambda step: -_measured(night["evaluation"], grid[step], "test")["value"])
     return [
         "",
         f"The scan, which generates nothing, suggests step {horizon} (90 % over prompts: "
@@ -86,16 +91,22 @@ def _scan(night: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _key(night: Mapping[str, Any]) -> str:
-    return f"avg_at_{night['evaluation']['protocol']['suites']['test']['samples']}"
+def _measured(evaluation: Mapping[str, Any], model: str, suite: str) -> Mapping[str, float]:
+    found = right(evaluation["metrics"][model][suite])
+    if found is None:
+        raise ValueError(f"{model} was not asked {suite}")
+    return found
+
+
+def _proof_rows(night: Mapping[str, Any]) -> int:
+    return sum(night["decision"]["spent"].values())
 
 
 def _interval(metric: Mapping[str, float]) -> str:
     return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
 
 
-def _gain(scores: Scores, ours: str, theirs: str, suite: str) -> str:
-    """The paired difference of two models on the same problems, with its bootstrap interval."""
-    one, other = scores.by_model[ours][suite], scores.by_model[theirs][suite]
-    test = paired_test(one.right, other.right, one.samples, _LEVEL, _RESAMPLES, seed=0)
-    return f"{test.gain:+.3f} [{test.low:+.3f}, {test.high:+.3f}]"
+def _gain(shares: Shares, ours: str) -> str:
+    """What a model gains over the last observed checkpoint on the same problems, with its bootstrap interval."""
+    gain = paired_gain(shares, ours, "observed")
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"

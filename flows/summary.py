@@ -18,6 +18,7 @@ _REPORTED = {"test": "in-domain", "ood": "out-of-domain"}
 def summary(ran: Mapping[str, bool]) -> str:
     """The printed page: what was trained and extrapolated, the accuracy table, the decision, where to look."""
     train, decision = read_json(TRAIN_METRICS), read_json(DECISION)
+    evaluation = read_json(EVALUATION_METRICS)
     fit = read_json(CANDIDATES / "fit.json")
     request = fit["request"]
     lines = ["", "THE NIGHT", ""]
@@ -29,11 +30,12 @@ def summary(ran: Mapping[str, bool]) -> str:
         f"extrapolated  rank {request['rank']}, {request['fit']} fit, window {fit['steps'][0]}-{fit['steps'][-1]}, "
         f"to steps {', '.join(str(target) for target in request['targets'])}",
         "",
-        *accuracy_table(read_json(EVALUATION_METRICS)),
+        *accuracy_table(evaluation),
         "",
         *textwrap.wrap(
             f"decision      {decision['outcome']}: {decision['sentence']}", width=110, subsequent_indent=" " * 14
         ),
+        f"proof         {proof_line(evaluation, train['completions'])}",
         *_registry_lines(),
         "",
         f"report        {REPORT}",
@@ -45,24 +47,38 @@ def summary(ran: Mapping[str, bool]) -> str:
 
 
 def accuracy_table(evaluation: Mapping[str, Any]) -> list[str]:
-    """One line a model: avg@k with its interval on every suite that is only reported."""
+    """One line a model: share of right samples with its interval on every suite that is reported; a dash where it was
+    not asked."""
     suites = {
-        name: f"avg_at_{suite['samples']}"
-        for role in _REPORTED
+        name: meaning
+        for role, meaning in _REPORTED.items()
         for name, suite in evaluation["protocol"]["suites"].items()
         if suite["role"] == role
     }
-    roles = {name: _REPORTED[evaluation["protocol"]["suites"][name]["role"]] for name in suites}
     width = max(len(name) for name in evaluation["models"])
-    titles = [f"{name} ({roles[name]}), {key.replace('_at_', '@')}" for name, key in suites.items()]
+    titles = [f"{name} ({meaning}), right" for name, meaning in suites.items()]
     columns = [max(len(title), 20) for title in titles]
     lines = [" ".join([" " * width, *(title.ljust(column) for title, column in zip(titles, columns, strict=True))])]
     for model, measured in evaluation["metrics"].items():
-        cells = [measured[name][key] for name, key in suites.items()]
-        texts = [f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" for cell in cells]
+        cells = [right(measured.get(name, {})) for name in suites]
+        texts = [
+            f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" if cell else "\N{EN DASH}" for cell in cells
+        ]
         padded = [text.ljust(column) for text, column in zip(texts, columns, strict=True)]
         lines.append(" ".join([model.ljust(width), *padded]).rstrip())
     return [line.rstrip() for line in lines]
+
+
+def right(measured: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """The share of right samples with its interval among a suite's metrics, however many samples a problem had."""
+    return next((cell for name, cell in measured.items() if name.startswith("avg_at_")), None)
+
+
+def proof_line(evaluation: Mapping[str, Any], rollouts: int) -> str:
+    """What each part asked for, and all of it in multiples of the training's rollouts."""
+    rows = {part: spent["rows"] for part, spent in evaluation["proof"]["spent"].items()}
+    parts = ", ".join(f"{part} {count:,}" for part, count in rows.items())
+    return f"{sum(rows.values()):,} rows ({parts}), {sum(rows.values()) / max(rollouts, 1):.2f} times the rollouts"
 
 
 def _registry_lines() -> list[str]:

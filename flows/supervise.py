@@ -168,10 +168,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _own_temporary_folder() -> str:
-    """Make one for the command, and put it into the environment; what is compiled there to be used again stays."""
-    shared = tempfile.gettempdir()
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(shared, f"torchinductor_{os.getuid()}"))
-    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="relex-", dir=shared)
+    """Make one for the command, and put it into the environment."""
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="relex-")
     return os.environ["TMPDIR"]
 
 

@@ -105,7 +105,9 @@ def test_the_state_of_a_training_belongs_to_all_code_of_its_stage():
 def test_rows_are_keyed_by_the_code_that_makes_them():
     made = reached("relex.stages.evaluate.generation")
     rooms_of_makers = ("relex.rewards.", "relex.policy.prompts", "relex.stages.evaluate.engine.")
-    makers = {name for name in made if name.startswith(rooms_of_makers)} | {"relex.stages.evaluate.generation"}
+    makers = {name for name in made if name.startswith(rooms_of_makers)}
+    makers |= {f"relex.stages.evaluate.{name}" for name in ("answering", "scoring", "suites.sampling")}
+    assert makers <= made
     for name in makers:
         path = name.removeprefix("relex.").replace(".", "/")
         assert any(path == place.removesuffix(".py") or path.startswith(place + "/") for place in _MAKERS), name

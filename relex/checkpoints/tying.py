@@ -20,15 +20,24 @@ def tied_twins(base: CheckpointReader) -> dict[str, str]:
 
     Only where the configuration says tied and the bytes agree; the head then follows the embedding.
     """
-    config = base.config()
-    tied = config.get("tie_word_embeddings", config.get("text_config", {}).get("tie_word_embeddings", False))
     embedding = _embedding(base.names)
     heads = [name for name in base.names if name.endswith(_HEADS)]
-    if not tied or embedding is None or len(heads) != 1:
+    if not _says_tied(base) or embedding is None or len(heads) != 1:
         return {}
     same_shape = base.specs[heads[0]].shape == base.specs[embedding].shape
     same = same_shape and base.raw(heads[0]) == base.raw(embedding)
     return {heads[0]: embedding} if same else {}
+
+
+def tied_names(base: CheckpointReader) -> set[str]:
+    """The tensors of `base` that its configuration makes one with another, which it may leave out: changing one of
+    them alone unties them."""
+    return {name for name in base.names if name.endswith(_HEADS + _EMBEDDINGS)} if _says_tied(base) else set()
+
+
+def _says_tied(base: CheckpointReader) -> bool:
+    config = base.config()
+    return bool(config.get("tie_word_embeddings", config.get("text_config", {}).get("tie_word_embeddings", False)))
 
 
 def implied_heads(base: CheckpointReader, names: Iterable[str]) -> dict[str, str]:

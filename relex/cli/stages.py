@@ -139,12 +139,12 @@ def extrapolate(
 
 @commands.command(rich_help_panel=_STAGES)
 def evaluate() -> None:
-    """Generate with vLLM, score, and measure base, last observed, champion and every candidate under one protocol."""
+    """Generate with vLLM and score what the proof asks for: race, gate, guards; then report on what came of it."""
     from relex.params.load import read_params
     from relex.stages.evaluate import stage
 
     params = read_params()
-    stage.run(params.evaluate, params.problems)
+    stage.run(params.evaluate, params.problems, params.decide)
 
 
 @commands.command(rich_help_panel=_STAGES)
@@ -153,8 +153,7 @@ def decide() -> None:
     from relex.params.load import read_params
     from relex.stages.decide import stage
 
-    params = read_params()
-    stage.run(params.decide, params.evaluate.seed)
+    stage.run(read_params().decide)
 
 
 @commands.command(rich_help_panel=_STAGES)

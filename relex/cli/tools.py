@@ -28,14 +28,20 @@ def import_(
             "or hub:OWNER/NAME, a hub repository with such branches.",
         ),
     ],
-    base: BaseOption,
     out: OutOption,
+    base: Annotated[
+        Optional[Path],
+        typer.Option(help="The base checkpoint folder; adapters may name it themselves (adapter_config.json)."),
+    ] = None,
     copy: Annotated[
         bool, typer.Option("--copy", help="Re-encode the checkpoints as deltas instead of referring to them.")
     ] = False,
-    codec: Annotated[Codec, typer.Option(help="With --copy: how the deltas are stored.")] = "float32",
+    codec: Annotated[Codec, typer.Option(help="Of copies and adapters: how the deltas are stored.")] = "float32",
 ) -> None:
-    """Make a trajectory of full checkpoints that something else saved; SRC stays untouched."""
+    """Make a trajectory of checkpoints that something else saved, whole or LoRA adapters; SRC stays untouched.
+
+    Of adapters, as PEFT saves them, it holds the change that they make to the base: what comes of it is whole weights.
+    """
     from relex.window import importing
 
     typer.echo(importing.import_checkpoints(source, base, out, copy=copy, codec=codec))
@@ -70,8 +76,10 @@ def calibrate(
     """Simulate nights through the decision: how often it promotes when nothing, or something, is better."""
     from relex.params.load import read_params
     from relex.stages.decide.calibrate import table
+    from relex.stages.evaluate.planned import largest
 
-    typer.echo(table(read_params().decide, nights, seed), nl=False)
+    params = read_params()
+    typer.echo(table(params.decide, largest(params.evaluate), nights, seed), nl=False)
 
 
 @commands.command(rich_help_panel=_ALONE)
@@ -82,8 +90,12 @@ def doctor(
     gpus: Annotated[
         Optional[str], typer.Option(help="Only say what a night takes on GPUs that are not here, such as 8x80GiB.")
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not measure how long a night takes.")] = False,
 ) -> None:
-    """Check params.yaml and this machine, and say what a night will need in disk. Starts nothing."""
+    """Check params.yaml and this machine, and say what a night will need in disk, memory and time.
+
+    Time is estimated from what a decoder of the base's size does here in some seconds; nothing of a night is started.
+    """
     from relex.core.errors import InputErrors
     from relex.core.workspace import PARAMS
     from relex.params import doctor
@@ -93,7 +105,7 @@ def doctor(
 
         page, faults = examine(params or PARAMS, gpus)
     else:
-        page, faults = doctor.examine(params or PARAMS, Path())
+        page, faults = doctor.examine(params or PARAMS, Path(), timed=not quick)
     typer.echo(page)
     if faults:
         raise InputErrors(faults)

@@ -14,7 +14,7 @@ ROOT = PACKAGE.parent  # where `python -m relex...` of a process started here mu
 def code_sha256(places: Iterable[str]) -> str:
     """Hexadecimal SHA-256 over the names and bytes of Python modules: those named, and all below the folders named.
 
-    places: below relex/, such as `rewards` or `stages/evaluate/generation.py`. FileNotFoundError for one that is not
+    places: below relex/, such as `rewards` or `stages/evaluate/answering.py`. FileNotFoundError for one that is not
     there: a place that was moved must not silently stop counting.
     """
     files: dict[str, str] = {}

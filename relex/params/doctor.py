@@ -14,19 +14,22 @@ import psutil
 from relex.core.errors import InputError, InputErrors
 from relex.core.sizes import show_bytes
 from relex.core.topology import topology
-from relex.params.disk import disk_need, unknown_size
+from relex.params import night_cost
+from relex.params.disk import night_bytes, unknown_size
 from relex.params.load import Params
 from relex.params.preflight import faults
 from relex.stages.base.params import HubBase
-from relex.stages.decide.power import detectable
+from relex.stages.base.size import base_size
+from relex.stages.evaluate import planned
 
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
 
-def examine(path: Path, root: Path | None = None) -> tuple[str, list[InputError]]:
+def examine(path: Path, root: Path | None = None, *, timed: bool = True) -> tuple[str, list[InputError]]:
     """(a page of facts, what machine or project lack to carry a night); InputErrors when the parameters are bad.
 
-    root: the project, where it is not the parameter file's own folder.
+    root: the project, where it is not the parameter file's own folder. timed: also how long a night takes, which is
+    measured for some seconds.
     """
     params, errors = faults(path, root)
     if params is None:
@@ -40,25 +43,25 @@ def examine(path: Path, root: Path | None = None) -> tuple[str, list[InputError]
         "parts      " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PARTS),
         f"disk       {show_bytes(shutil.disk_usage(root).free)} free",
     ]
-    lines += _night(params, root)
-    detect = detectable(params.decide, params.evaluate, params.problems.sizes.validation)
-    if detect is not None:
-        lines.append(f"the gate   {detect}")
+    lines += _night(params, root, timed)
+    lines += _proof(params)
     if not errors:
         lines.append(f"parameters {path} is sound")
     return "\n".join(lines), errors
 
 
-def _night(params: Params, root: Path) -> list[str]:
-    """What a night writes, as far as the base's size can be known."""
+def _night(params: Params, root: Path, timed: bool) -> list[str]:
+    """What a night writes and takes, as far as the base's size can be known."""
     try:
-        need = disk_need(params.base, params.train, params.extrapolate, root)
+        found = base_size(params.base, root)
     except InputError:
         return ["a night    disk need unknown: the base is not there"]
-    if need is None:
+    if found is None:
         assert isinstance(params.base.source, HubBase)
         return [f"a night    {unknown_size(params.base.source, params.train, params.extrapolate)}"]
+    need = night_bytes(found, params.train, params.extrapolate)
     window = params.train.window
+    cost = night_cost.page(params, found, need, _rows(params), root) if timed else []
     return [
         f"a night    {show_bytes(need.total)} disk:",
         f"             trajectory {show_bytes(need.trajectory)} ({len(window.steps)} steps, {params.train.codec})",
@@ -66,7 +69,32 @@ def _night(params: Params, root: Path) -> list[str]:
         f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets)",
         f"             base and last observed {show_bytes(need.base + need.observed)}",
         f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
+        *cost,
     ]
+
+
+def _rows(params: Params) -> int | None:
+    """The most rows that the proof asks for; None where its suites' sizes are not known."""
+    rooms = planned.expected_rooms(params.evaluate, params.problems.sizes.model_dump())
+    if rooms is None:
+        return None
+    train, candidates = params.train, params.extrapolate.target_count
+    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
+    most = planned.unlimited(params.evaluate, rooms, candidates, True)
+    budget = planned.row_budget(params.evaluate, rollouts, None)
+    return most if budget is None else min(most, budget)
+
+
+def _proof(params: Params) -> list[str]:
+    """What the proof may take and can prove, where the sizes of its suites are known before they are made."""
+    rooms = planned.expected_rooms(params.evaluate, params.problems.sizes.model_dump())
+    if rooms is None:
+        return []
+    train, candidates = params.train, params.extrapolate.target_count
+    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
+    rows = planned.row_budget(params.evaluate, rollouts, None)
+    plan = planned.planned(params.evaluate, rooms, candidates, True, rows)
+    return planned.sentence(params.evaluate, params.decide, rooms, plan, candidates, True, rows).splitlines()
 
 
 def _engine() -> str:

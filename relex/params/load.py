@@ -6,6 +6,7 @@ machine (a missing base folder, disk, write access) is in preflight.py.
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -16,12 +17,13 @@ from relex.core.errors import InputError, InputErrors
 from relex.core.section import Section
 from relex.core.workspace import PARAMS
 from relex.params import document
+from relex.params.partial import allowed_keys, sound_part
 from relex.params.redact import names_a_secret, redact
 from relex.params.registry import Registry
 from relex.params.retention import Retention
 from relex.params.rules import cross_checks
+from relex.proof.rules import Rules
 from relex.stages.base.params import Base
-from relex.stages.decide.params import Decide
 from relex.stages.diagnose.params import Diagnose
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.extrapolate.params import Extrapolate
@@ -38,7 +40,7 @@ class Params(Section):
     diagnose: Diagnose
     extrapolate: Extrapolate
     evaluate: Evaluate
-    decide: Decide
+    decide: Rules
     retention: Retention
     registry: Registry
 
@@ -75,20 +77,22 @@ def check(path: Path) -> tuple[dict[str, Any], list[InputError]]:
     except InputError as error:
         return {}, [error]
     errors = [
-        InputError("unknown section", where=f"{path}: {name}", expected=", ".join(Params.model_fields))
+        InputError("unknown section", where=f"{path}: {name}", **_instead(str(name), list(Params.model_fields)))
         for name in raw
         if name not in Params.model_fields
     ]
     sections: dict[str, Any] = {}
+    known: dict[str, Any] = {}  # also what is sound in a section that is not
     for name, field in Params.model_fields.items():
         if name not in raw:
             errors.append(InputError("the section is missing", where=f"{path}: {name}"))
             continue
         section, faults = _read(field.annotation, raw[name])
-        errors.extend(_explain(path, name, faults))
+        errors.extend(_explain(path, name, faults, raw[name]))
         if section is not None:
             sections[name] = section
-    errors.extend(InputError(fault, where=f"{path}: {where}") for where, fault in cross_checks(sections))
+        known[name] = section or sound_part(field.annotation, raw[name])
+    errors.extend(InputError(fault, where=f"{path}: {where}") for where, fault in cross_checks(known))
     return sections, errors
 
 
@@ -112,16 +116,28 @@ def _read(annotation: Any, raw: Any) -> tuple[Section | None, list[Any]]:
     return section, faults + more
 
 
-def _explain(path: Path, section: str, faults: list[Any]) -> list[InputError]:
+def _explain(path: Path, section: str, faults: list[Any], raw: Any) -> list[InputError]:
     explained = []
     for fault in faults:
         # The discriminator's value stands in pydantic's path, not in the file's.
-        where = ".".join([section, *(str(part) for part in fault["loc"] if part not in _KINDS)])
+        place = [part for part in fault["loc"] if part not in _KINDS]
+        where = ".".join([section, *map(str, place)])
         what = {"extra_forbidden": "unknown key", "missing": "the key is missing"}.get(
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
         shown = fault["type"] != "missing" and not isinstance(fault["input"], dict | list)
         hidden = any(names_a_secret(str(part)) for part in fault["loc"])
         found = "***" if hidden else redact(repr(fault["input"]))[:200]
-        explained.append(InputError(what, where=f"{path}: {where}", found=found if shown else ""))
+        instead: dict[str, str] = {}
+        if fault["type"] == "extra_forbidden":
+            allowed = allowed_keys(Params.model_fields[section].annotation, raw, place[:-1])
+            instead = _instead(str(place[-1]), allowed)
+        explained.append(InputError(what, where=f"{path}: {where}", found=found if shown else "", **instead))
     return explained
+
+
+def _instead(name: str, allowed: list[str]) -> dict[str, str]:
+    """What InputError says of an unknown name: the ones that are known, and the nearest of them."""
+    nearest = difflib.get_close_matches(name, allowed, n=1)
+    todo = f"did you mean {nearest[0]}?" if nearest else "remove it"
+    return {"expected": f"one of {', '.join(allowed)}", "todo": todo} if allowed else {"todo": todo}

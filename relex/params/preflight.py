@@ -22,6 +22,7 @@ from relex.stages.base.package import gguf_file
 from relex.stages.base.params import Base, FolderBase, PackageBase
 from relex.stages.base.stage import check_checkpoint
 from relex.stages.problems.params import FileProblems, Problems
+from relex.stages.problems.rows import check_columns
 
 
 def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[InputError]]:
@@ -110,7 +111,12 @@ def _unseen_files(problems: Problems, root: Path) -> Iterator[InputError]:
     for place in filter(None, [source.path, *source.paths.values()]):
         if not (root / place).is_file():
             yield InputError("the problem file is missing", where=f"problems.source: {root / place}")
-        elif graph.is_file() and place not in deps:
+            continue
+        try:
+            check_columns(root / place, {"problem": source.problem, "answer": source.answer}, "problems.source")
+        except InputError as error:
+            yield error
+        if graph.is_file() and place not in deps:
             yield InputError(
                 "the graph would not notice a change of the problem file",
                 where=f"dvc.yaml: stages.problems.deps (problems.source: {place})",

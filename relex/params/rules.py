@@ -2,48 +2,74 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+Fault = tuple[str, str]  # where, what
+Sections = Mapping[str, Any]
 
-def cross_checks(sections: dict[str, Any]) -> list[tuple[str, str]]:
-    """Rules between sections, for the sections that are themselves sound."""
-    faults: list[tuple[str, str]] = []
-    problems, base, train = sections.get("problems"), sections.get("base"), sections.get("train")
-    extrapolate, diagnose, evaluate = (sections.get(name) for name in ("extrapolate", "diagnose", "evaluate"))
-    if base and problems and base.source.kind == "embedded" and problems.source.kind != "sort-digits":
-        faults.append(("base.source", "the embedded base only knows the sort-digits problems"))
-    if train and extrapolate:
-        steps = [
-            step
-            for step in train.window.steps
-            if (extrapolate.first or 0) <= step <= (extrapolate.last or train.window.last)
-        ]
-        if len(steps) < 2:
-            faults.append(("extrapolate.first", "the sub-window holds fewer than two observed steps"))
-        targets = () if extrapolate.targets == "auto" else extrapolate.targets
-        inside = [target for target in targets if target <= train.window.last]
-        if inside:
-            faults.append(
-                ("extrapolate.targets", f"inside the window, which ends at step {train.window.last}: {inside}")
-            )
-        if isinstance(extrapolate.rank, int) and extrapolate.rank > max(len(steps), 1):
-            faults.append(("extrapolate.rank", f"{extrapolate.rank} is above the {len(steps)} observed steps"))
-    if extrapolate and diagnose and extrapolate.targets == "auto" and not diagnose.scan_horizons:
-        faults.append(("extrapolate.targets", "auto follows the likelihood scan, but diagnose.scan_horizons is 0"))
-    if train and diagnose and diagnose.rank > len(train.window.steps):
-        faults.append(("diagnose.rank", f"{diagnose.rank} is above the {len(train.window.steps)} observed steps"))
-    if train and problems and train.prompts_per_step > problems.sizes.train:
-        faults.append(
-            (
-                "train.prompts_per_step",
-                f"{train.prompts_per_step} is above problems.sizes.train ({problems.sizes.train})",
-            )
-        )
-    if evaluate and problems:
-        for suite in evaluate.suites:
-            if suite.source.kind == "problems" and not getattr(problems.sizes, suite.source.split):
-                said = f"problems.sizes.{suite.source.split} is 0: the split is not there"
-                faults.append((f"evaluate.suites ({suite.name})", said))
-    if train and evaluate and train.max_completion_length > evaluate.max_model_len:
-        faults.append(("evaluate.max_model_len", "shorter than train.max_completion_length"))
+
+def cross_checks(sections: Sections) -> list[Fault]:
+    """What breaks a rule between sections. A section may lack what is faulty in it: no rule that needs it looks."""
+    faults: list[Fault] = []
+    for rule in _RULES:
+        # A rule ends at what is missing: a section (KeyError) or a part of one; what it found before stands.
+        with contextlib.suppress(KeyError, AttributeError):
+            for fault in rule(sections):
+                faults.append(fault)
     return faults
+
+
+def _embedded(sections: Sections) -> Iterator[Fault]:
+    if sections["base"].source.kind == "embedded" and sections["problems"].source.kind != "sort-digits":
+        yield "base.source", "the embedded base only knows the sort-digits problems"
+
+
+def _targets(sections: Sections) -> Iterator[Fault]:
+    targets, last = sections["extrapolate"].targets, sections["train"].window.last
+    inside = [] if targets == "auto" else [target for target in targets if target <= last]
+    if inside:
+        yield "extrapolate.targets", f"inside the window, which ends at step {last}: {inside}"
+
+
+def _sub_window(sections: Sections) -> Iterator[Fault]:
+    window, extrapolate = sections["train"].window, sections["extrapolate"]
+    steps = [step for step in window.steps if (extrapolate.first or 0) <= step <= (extrapolate.last or window.last)]
+    if len(steps) < 2:
+        yield "extrapolate.first", "the sub-window holds fewer than two observed steps"
+    if isinstance(extrapolate.rank, int) and extrapolate.rank > max(len(steps), 1):
+        yield "extrapolate.rank", f"{extrapolate.rank} is above the {len(steps)} observed steps"
+
+
+def _scan(sections: Sections) -> Iterator[Fault]:
+    if sections["extrapolate"].targets == "auto" and not sections["diagnose"].scan_horizons:
+        yield "extrapolate.targets", "auto follows the likelihood scan, but diagnose.scan_horizons is 0"
+
+
+def _diagnosed_rank(sections: Sections) -> Iterator[Fault]:
+    rank, steps = sections["diagnose"].rank, sections["train"].window.steps
+    if rank > len(steps):
+        yield "diagnose.rank", f"{rank} is above the {len(steps)} observed steps"
+
+
+def _prompts(sections: Sections) -> Iterator[Fault]:
+    wanted, there = sections["train"].prompts_per_step, sections["problems"].sizes.train
+    if wanted > there:
+        yield "train.prompts_per_step", f"{wanted} is above problems.sizes.train ({there})"
+
+
+def _splits(sections: Sections) -> Iterator[Fault]:
+    sizes = sections["problems"].sizes
+    for suite in sections["evaluate"].suites:
+        if suite.source.kind == "problems" and not getattr(sizes, suite.source.split):
+            said = f"problems.sizes.{suite.source.split} is 0: the split is not there"
+            yield f"evaluate.suites ({suite.name})", said
+
+
+def _lengths(sections: Sections) -> Iterator[Fault]:
+    if sections["train"].max_completion_length > sections["evaluate"].max_model_len:
+        yield "evaluate.max_model_len", "shorter than train.max_completion_length"
+
+
+_RULES = (_embedded, _targets, _sub_window, _scan, _diagnosed_rank, _prompts, _splits, _lengths)

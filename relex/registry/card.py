@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from relex.params.load import Params
 from relex.registry.serve import SERVER, options
-from relex.registry.store.night import Accuracy, accuracy, suites
+from relex.registry.store.night import accuracy, suites
 
 _NAMES = {"choose": "validation, chosen on", "gate": "validation, gate", "test": "test", "ood": "out of domain"}
 
@@ -102,29 +102,40 @@ def _table(params: Params, lineage: dict[str, Any], evaluation: dict[str, Any]) 
         for model in evaluation["models"]
         if (cell := accuracy(evaluation, model, suite))
     }
-    titles = [f"{_NAMES.get(suite, suite)}, {names.get(suite, '').replace('_at_', '@')}" for suite in asked]
+    by_need = {suite for suite in asked if evaluation["protocol"]["suites"][suite]["role"] in ("choose", "gate")}
+    titles = [
+        _NAMES.get(suite, suite) + ("" if suite in by_need else f", {names.get(suite, '').replace('_at_', '@')}")
+        for suite in asked
+    ]
     lines = [
-        f"Share of right answers, with a {params.evaluate.confidence:.0%} interval over problems:",
+        f"Share of right answers, with a {params.evaluate.confidence:.0%} interval over problems; on validation each "
+        "model was asked as many problems and samples as its proof took:",
         "",
         "| model | " + " | ".join(titles) + " |",
         "|---" * (len(asked) + 1) + "|",
     ]
     for model in evaluation["models"]:
-        cells = [_cell(accuracy(evaluation, model, suite)) for suite in asked]
+        cells = [_cell(evaluation, model, suite, suite in by_need) for suite in asked]
         shown = f"**{model} (this one)**" if model == lineage["winner"] else model
         lines.append(f"| {shown} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(cell: Accuracy | None) -> str:
-    return f"{cell.value:.3f} ({cell.low:.3f} to {cell.high:.3f})" if cell else ""
+def _cell(evaluation: dict[str, Any], model: str, suite: str, by_need: bool) -> str:
+    cell = accuracy(evaluation, model, suite)
+    if cell is None:
+        return "\N{EN DASH}"
+    counts = evaluation["metrics"][model][suite]
+    asked = f", {counts['problems']} problems x {counts['samples']}" if by_need else ""
+    return f"{cell.value:.3f} ({cell.low:.3f} to {cell.high:.3f}){asked}"
 
 
 def _protocol(params: Params) -> str:
     e = params.evaluate
     return (
-        f"Sampling: {e.samples} per problem, temperature {e.temperature:g}, top-p {e.top_p:g}, at most {e.max_tokens} "
-        f"tokens, {e.backend}, {e.dtype}. Chosen on one part of validation, gated on another; test and out-of-domain "
+        f"Sampling: {e.samples} per problem where it is reported, on validation from 1 to {e.proof.samples} as the "
+        f"proof went on; temperature {e.temperature:g}, top-p {e.top_p:g}, at most {e.max_tokens} tokens, {e.backend}, "
+        f"{e.dtype}. Chosen on one part of validation, gated on another, held against loss out of domain; test "
         "problems are only reported."
     )
 

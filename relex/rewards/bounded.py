@@ -147,13 +147,16 @@ class BoundedWorker:
         self._process.wait()
 
 
-def ask_all(scorer: str, requests: Sequence[dict[str, Any]]) -> list[Reply]:
+def ask_all(scorer: str, requests: Sequence[dict[str, Any]], cpu_seconds: float | None = None) -> list[Reply]:
     """The replies to a batch, as BoundedWorker.batch has them, from several servers side by side, all of its own.
 
     Every request has QUICK_SECONDS at first, in a batch of more than sixty less, down to QUICKEST_SECONDS. Those that
     need more share BATCH_SECONDS, each the scorer's own bound at most: what a batch of hostile texts costs is bounded,
-    and depends on the batch alone, not on its order.
+    and depends on the batch alone, not on its order. With `cpu_seconds`, every request has so much and no more: then a
+    reply does not depend on the batch either, and n hostile texts cost n times as much.
     """
+    if cpu_seconds is not None:
+        return _side_by_side(scorer, requests, cpu_seconds)
     first = min(QUICK_SECONDS, max(QUICKEST_SECONDS, BATCH_SECONDS / max(1, len(requests))))
     replies = _side_by_side(scorer, requests, first)
     late = [place for place, reply in enumerate(replies) if reply is None]

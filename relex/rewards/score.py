@@ -89,9 +89,10 @@ def score(scorer: str, completion: str, answer: str, entry: Entry = None) -> Sco
     return score_all([Answered(scorer, completion, answer, entry)])[0]
 
 
-def score_all(answered: Sequence[Answered]) -> list[Score]:
+def score_all(answered: Sequence[Answered], cpu_seconds: float | None = None) -> list[Score]:
     """The scores of a batch, in its order; those that take a parser come from confined processes side by side.
 
+    cpu_seconds: the bound of each, the same in any batch; None for those that depend on the batch (bounded.ask_all).
     InputError as for score().
     """
     found: dict[int, Score] = {}
@@ -108,7 +109,8 @@ def score_all(answered: Sequence[Answered]) -> list[Score]:
             request = scorer.request(one.completion, one.answer, one.entry)
             asked.setdefault(one.scorer, []).append((place, request))
     for name, places in asked.items():
-        for (place, _), reply in zip(places, ask_all(name, [request for _, request in places]), strict=True):
+        replies = ask_all(name, [request for _, request in places], cpu_seconds)
+        for (place, _), reply in zip(places, replies, strict=True):
             if reply is None or reply.get("refused"):
                 found[place] = Score(0.0, None, timed_out=True)
             else:

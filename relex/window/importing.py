@@ -1,7 +1,8 @@
 """`relex import`: a trajectory of full checkpoints that something else saved.
 
 By reference: the manifest names the files and their hashes, nothing is copied, and the only cost is hashing every
-file once. With copy: each checkpoint becomes a delta under a codec, one tensor in memory at a time.
+file once. With copy: each checkpoint becomes a delta under a codec, one tensor in memory at a time. Adapters are always
+copied: what they change about the base is in no file.
 """
 
 from __future__ import annotations
@@ -18,21 +19,25 @@ from relex.checkpoints.compare import check_constants, check_same_tensors, check
 from relex.checkpoints.digest import weights_sha256
 from relex.checkpoints.tensors import CheckpointReader
 from relex.core import atomic
-from relex.core.errors import InputError
+from relex.core.errors import CorruptArtifact, InputError
 from relex.trajectory import stamps
 from relex.trajectory.manifest import Manifest, Step, StepFile
 from relex.trajectory.numbering import LAYOUT, NESTED
 from relex.trajectory.reader import CACHE
 from relex.trajectory.writer import TrajectoryWriter, moving_tensors
+from relex.window.adapter_config import Lora
+from relex.window.adapters import Adapter, is_adapter
 from relex.window.hub import HUB, fetch_revisions
 
 COPY_CODEC = "float32"
 
 
 def import_checkpoints(
-    source: Path | str, base: Path, out: Path, *, copy: bool = False, codec: str = COPY_CODEC
+    source: Path | str, base: Path | None, out: Path, *, copy: bool = False, codec: str = COPY_CODEC
 ) -> str:
     """Write the trajectory `out` of the checkpoints under `source`; returns a summary line.
+
+    base: theta_0's checkpoint folder; None for the one that adapters name, where it is a folder of this machine.
 
     source: a folder of checkpoint-N, global_step_N[/actor/huggingface], step_N or step-N, or `hub:owner/name`, a hub
     repository with such branches. It stays untouched. InputError for no or one checkpoint, a step that is there
@@ -41,7 +46,19 @@ def import_checkpoints(
     found = fetch_revisions(str(source)) if str(source).startswith(HUB) else find_checkpoints(Path(source))
     if len(found) < 2:
         raise InputError("fewer than two checkpoints", where=source, expected="checkpoint-N, global_step_N, step_N")
+    adapters = [is_adapter(checkpoint) for _, checkpoint in found]
+    if any(adapters) and not all(adapters):
+        odd = found[adapters.index(not adapters[0])][1]
+        raise InputError("adapters and whole checkpoints in one run", where=source, found=odd.name)
+    if base is None:
+        if not any(adapters):
+            raise InputError("no base", where="--base", expected="the checkpoint folder that the run started from")
+        base = Lora.read(found[0][1]).base_folder()
     with atomic.new_folder(out) as folder, CheckpointReader(base) as origin:
+        if any(adapters):
+            _merge(found, base, origin, folder, codec)
+            repeats.warn(repeats.same_weights(found), source)
+            return f"{out}: {_steps(found)} of adapters, their change to {base} as {codec} deltas"
         for _, checkpoint in found:
             with CheckpointReader(checkpoint) as reader:
                 check_same_tensors(origin, reader)
@@ -54,7 +71,11 @@ def import_checkpoints(
             _refer(found, base, origin, folder)
             kind = "by reference"
     repeats.warn(repeats.same_weights(found), source)
-    return f"{out}: {len(found)} steps ({found[0][0]}..{found[-1][0]}) {kind}"
+    return f"{out}: {_steps(found)} {kind}"
+
+
+def _steps(found: Sequence[tuple[int, Path]]) -> str:
+    return f"{len(found)} steps ({found[0][0]}..{found[-1][0]})"
 
 
 def find_checkpoints(source: Path) -> list[tuple[int, Path]]:
@@ -103,6 +124,22 @@ def _copy(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReade
     for step, checkpoint in tqdm(found, desc="copy", unit="checkpoint", disable=None):
         with CheckpointReader(checkpoint) as reader:
             writer.append(step, _Deltas(reader, origin))
+
+
+def _merge(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReader, folder: Path, codec: str) -> None:
+    """Write what each adapter changes about the base, for the tensors that it can change."""
+    with Adapter(found[0][1], origin) as first:
+        names = set(first)
+    for _, checkpoint in found:  # all of them are looked at before anything is computed
+        with Adapter(checkpoint, origin) as adapter:
+            if odd := sorted(names ^ set(adapter)):
+                raise CorruptArtifact("other tensors than the first adapter", where=f"{checkpoint}: {odd[0]}")
+    folder.rmdir()  # the writer makes its own
+    identity = {"imported": [step for step, _ in found], "adapters": True}
+    writer = TrajectoryWriter(folder, base=base, codec=codec, identity=identity, only=names)
+    for step, checkpoint in tqdm(found, desc="merge", unit="adapter", disable=None):
+        with Adapter(checkpoint, origin) as adapter:
+            writer.append(step, adapter)
 
 
 class _Deltas(Mapping[str, torch.Tensor]):

@@ -25,11 +25,8 @@ SMALL: Mapping[str, Any] = {
     "problems.sizes": SIZES,
     "train.prompts_per_step": 4,
     "train.per_device_train_batch_size": 32,
-    "evaluate.samples": 4,
-    "evaluate.pass_k": [1, 4],
-    "evaluate.problems_per_batch": 30,
+    "evaluate.proof": {"first": 20, "race_samples": 4, "samples": 8},
     "evaluate.engines": 2,
-    "decide.resamples": 2000,
 }
 
 

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
@@ -22,15 +20,15 @@ from relex.core.workspace import EVALUATION, METRICS
 from relex.params.load import Params, load
 from relex.registry.store import dvc_lock
 from relex.registry.store.dvc_hashes import md5_of
-from relex.stages.decide.stage import run as decide
-from relex.stages.evaluate.schema import OUTPUT
 from relex.stages.extrapolate.stage import extrapolate_folder
 from relex.window.options import Options
 from relex.window.request import Request
 from tests.builders import ROOT
+from tests.builders.proofs import write_proof
 from tests.builders.windows import line_with_noise, save, tiny_llama, write_trajectory
 
 TARGET = 20
+SIZES = {"choose": 40, "gate": 40, "test": 40, "ood": 40}
 
 
 def make_project(folder: Path) -> None:
@@ -80,38 +78,15 @@ def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool
     if champion:
         models["champion"] = {"kind": "champion", "step": None, "model_sha256": champion, "weights_sha256": "d" * 64}
         models["champion"] |= {"folder": "champion"}
-    metrics = {
-        name: {split: {"avg_at_8": _interval(0.3 + 0.1 * place)} for split in ("choose", "gate", "test", "ood")}
-        for place, name in enumerate(models)
-    }
     (folder / "metrics").mkdir(exist_ok=True)
-    for name, value in {
-        "evaluate": {"protocol": {"samples": 8}, "models": models, "metrics": metrics, "halving": None},
-        "train": {"steps": 3, "reward_first": 0.1, "reward_last": 0.3, "seed": seed},
-    }.items():
-        write_json(folder / f"metrics/{name}.json", value)
-    rates = {"base": 3, "observed": 3, "champion": 3, "step_000020": 6 if promote else 3}
-    for name, facts in models.items():
-        write_rows(folder / EVALUATION, name, facts["model_sha256"], rates[name])
-    decide(load(folder / "params.yaml").decide, seed=0)
+    facts = {"steps": 3, "completions": 2560, "reward_first": 0.1, "reward_last": 0.3, "seed": seed}
+    write_json(folder / "metrics/train.json", facts)
+    accuracy = {"base": 0.4, "observed": 0.4, "champion": 0.4, "step_000020": 0.75 if promote else 0.4}
+    write_proof(folder, models, accuracy, load(folder / "params.yaml"), SIZES)
     (folder / "metrics/train_steps.csv").write_text("step,reward\n1,0.1\n2,0.2\n3,0.3\n")
     (folder / "report.html").write_text("<p>report</p>")
     record(folder)
     return model
-
-
-def write_rows(folder: Path, name: str, model: str, right: int) -> None:
-    """A model's rows: 8 samples of 40 problems in every suite, about `right` of them right, not the same everywhere."""
-    rows = [
-        dict.fromkeys(OUTPUT.names)
-        | {"model": name, "model_sha256": model, "suite": suite, "role": suite, "problem": f"{suite}-{problem}"}
-        | {"sample": sample, "score": float(sample < right + problem % 3 - 1), "finish_reason": "stop"}
-        for suite in ("choose", "gate", "test", "ood")
-        for problem in range(40)
-        for sample in range(8)
-    ]
-    (folder / "rows").mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=OUTPUT), folder / f"rows/{name}.parquet")
 
 
 def record(folder: Path) -> None:
@@ -147,7 +122,3 @@ def change_params(folder: Path, **registry: str) -> Params:
         head + "\nregistry:\n" + "".join(f"  {key}: {json.dumps(value)}\n" for key, value in section.items())
     )
     return load(path)
-
-
-def _interval(value: float) -> dict[str, float]:
-    return {"value": value, "low": value - 0.05, "high": value + 0.05}

@@ -16,7 +16,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "rewards/score.py",
         "rewards/inner/units.py",
         "registry/promotion.py",
-        "stages/evaluate/generation.py",
+        "stages/evaluate/answering.py",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"# {name}\n")
@@ -25,7 +25,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_hash_follows_names_and_bytes_of_what_is_named(package: Path) -> None:
-    places = ("rewards", "stages/evaluate/generation.py")
+    places = ("rewards", "stages/evaluate/answering.py")
     before = code.code_sha256(places)
     (package / "registry/promotion.py").write_text("# another sentence\n")
     (package / "rewards/notes.txt").write_text("not code")

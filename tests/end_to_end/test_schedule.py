@@ -131,3 +131,26 @@ def test_a_deployment_to_a_process_work_pool_runs_and_a_cancelled_night_leaves_n
             worker.kill()
         worker.wait(60)
     assert wait_for(lambda: not any(alive(p) for p in processes), 30)
+
+
+def test_a_night_started_by_hand_can_be_cancelled_from_the_page(server, project, tmp_path):
+    project.change({"train.budget.steps": 2000, "train.seed": 8})  # a long stage to cancel
+    before = {run.id for run in server.ask(lambda client: client.read_flow_runs())}
+    with open(tmp_path / "log", "wb") as log:
+        night = subprocess.Popen(
+            [sys.executable, "-m", "flows.nightly"],
+            cwd=project.folder,
+            env=project.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    assert wait_for(lambda: runs(family(night.pid), "bin/relex train"), 200), (tmp_path / "log").read_text()[-4000:]
+    processes = family(night.pid)
+    (run,) = [run for run in server.ask(lambda client: client.read_flow_runs()) if run.id not in before]
+    assert project.run("prefect", "flow-run", "cancel", str(run.id)).returncode == 0  # what the page does
+    assert night.wait(60) == 1
+    said = (tmp_path / "log").read_text()
+    assert "relex: the night was cancelled" in said, said[-4000:]
+    assert "Traceback" not in said
+    assert not any(alive(process) for process in processes)
+    assert server.ask(lambda client: client.read_flow_run(run.id)).state_type.value == "CANCELLED"

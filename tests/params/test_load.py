@@ -94,6 +94,52 @@ def test_all_faults_of_all_sections_are_reported_together(write):
         assert said in text
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"train.epsilon": "wide"},
+        {"train.epsilon": None},
+        {"train.epsilon_high": 0.1},  # a rule of the whole section
+        {"train.generation": {"backend": "vllm", "mode": "server"}},
+        {"extrapolate.norm_cap": "short"},
+        {"extrapolate.memory": "lots", "train.window.every": "each"},
+        {"extrapolate.targets": [90, 10, "far"], "evaluate.max_model_len": 1},
+    ],
+)
+def test_a_fault_in_a_section_hides_none_between_it_and_others(write, broken):
+    text = faults(write({"extrapolate.targets": [90, 40], "train.prompts_per_step": 10**6} | broken))
+    assert "is above problems.sizes.train" in text
+    assert ("inside the window, which ends at step 45: [40]" in text) == ("extrapolate.targets" not in broken)
+    assert ("shorter than train.max_completion_length" in text) == ("evaluate.max_model_len" in broken)
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed", "nearest"),
+    [
+        ("trian", "problems, base, train,", "train"),
+        ("train.lerning_rate", "learning_rate,", "learning_rate"),
+        ("train.window.frist", "one of first, last, every", "first"),
+        ("base.source.pretrainig", "pretraining", "pretraining"),
+        ("problems.sizes.validate", "train, validation, test, ood", "validation"),
+        ("problems.source.ood_length", "kind, lengths, ood_lengths", "ood_lengths"),
+    ],
+)
+def test_a_wrong_key_is_told_which_are_allowed_and_which_is_nearest(write, key, allowed, nearest):
+    (said,) = [line for line in faults(write({key: 1})).splitlines() if f"{key}: unknown" in line]
+    assert allowed in said
+    assert said.endswith(f"did you mean {nearest}?")
+
+
+def test_a_wrong_key_in_a_list_and_one_that_is_like_no_other_are_told_too(write):
+    yaml = YAML(typ="safe", pure=True)
+    suites = yaml.load(COMMITTED.read_text())["evaluate"]["suites"]
+    suites[0]["sampels"] = 3
+    text = faults(write({"evaluate.suites": suites, "decide.xyzzy": 1}))
+    assert "did you mean samples?" in text
+    assert "xyzzy: unknown key; expected one of alpha" in text
+    assert text.count("remove it") == 1
+
+
 @pytest.mark.parametrize("text", ["", "- 1", "a: [", "\x00"])
 def test_a_file_that_is_not_a_mapping_is_one_clear_error(tmp_path, text):
     path = tmp_path / "params.yaml"

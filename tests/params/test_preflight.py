@@ -47,18 +47,18 @@ def test_an_unwritable_folder_and_bad_parameters_are_named_together(params_file,
 
 
 def test_the_doctor_says_what_a_night_needs_and_refuses_what_cannot_run(params_file, monkeypatch):
-    page, errors = doctor.examine(params_file)
+    page, errors = doctor.examine(params_file, timed=False)
     assert errors == []
     for said in ("python", "CUDA", "vllm", "trajectory", "45 steps", "training state", "is sound"):
         assert said in page
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 40, 1 << 40, 5 << 20))
-    page, errors = doctor.examine(params_file)
+    page, errors = doctor.examine(params_file, timed=False)
     assert "trajectory" in page
     assert "is sound" not in page
     assert "too little disk" in str(errors[0])
     params_file.write_text(params_file.read_text() + "\nnonsense: 1\n")
     with pytest.raises(InputErrors, match="nonsense"):
-        doctor.examine(params_file)
+        doctor.examine(params_file, timed=False)
 
 
 def change(params_file, **sections):
@@ -80,7 +80,7 @@ def test_a_package_base_that_is_not_installed_is_found_before_the_night(params_f
     params, errors = preflight.faults(params_file)
     assert params is not None
     assert "no-such-model): the package is not installed" in str(errors[0])
-    page, _ = doctor.examine(params_file)
+    page, _ = doctor.examine(params_file, timed=False)
     assert "disk need unknown: the base is not there" in page
 
 
@@ -106,3 +106,36 @@ def test_a_problem_file_must_be_there_and_in_the_graph(params_file, tmp_path):
     assert "would not notice a change" in said()
     assert "expected - far.jsonl" in said()
     assert "- mine.jsonl" not in said()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_wrong_column_is_found_before_any_work_and_can_be_named(params_file, tmp_path, kind):
+    import pandas
+
+    rows = pandas.DataFrame([{"question": "1 + 1", "answer": "2"}] * 2)
+    mine = tmp_path / f"mine.{kind}"
+    if kind == "jsonl":
+        mine.write_text(rows.to_json(orient="records", lines=True))
+    else:
+        (rows.to_csv if kind == "csv" else rows.to_parquet)(mine)
+    source = {"kind": "file", "path": mine.name}
+    change(params_file, problems__source=source, problems__sizes={"train": 2, "validation": 2, "test": 0, "ood": 0})
+
+    def said() -> str:
+        return "\n".join(
+            str(error) for error in preflight.faults(params_file)[1] if "a column is missing" in str(error)
+        )
+
+    assert "a column is missing; expected 'problem'; found" in said()
+    assert said().endswith("name the column in problems.source.problem")
+    change(params_file, problems__source={**source, "problem": "question"})
+    assert said() == ""
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "not json\n", "[1]\n"])
+def test_a_problem_file_without_a_readable_first_row_is_no_surprise(params_file, tmp_path, text):
+    (tmp_path / "mine.jsonl").write_text(text)
+    sizes = {"train": 2, "validation": 2, "test": 0, "ood": 0}
+    change(params_file, problems__source={"kind": "file", "path": "mine.jsonl"}, problems__sizes=sizes)
+    said = "\n".join(str(error) for error in preflight.faults(params_file)[1])
+    assert ("the file cannot be read" in said) == bool(text.strip())

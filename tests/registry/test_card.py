@@ -41,8 +41,15 @@ def test_its_header_is_what_the_hub_reads(card: str) -> None:
 def test_it_names_method_window_horizon_and_results_with_intervals(card: str) -> None:
     assert "Weights predicted at optimiser step 20, 6.7 times the window" in card
     assert "3 observed steps of RLVR, optimiser steps 1 to 3" in card
-    assert "| **step_000020 (this one)** | 0.500 (0.450 to 0.550) |" in card
-    assert "| base | 0.300 (0.250 to 0.350) |" in card
+    (table,) = re.findall(r"\| model \|.*?\n\n", card, re.DOTALL)
+    titles, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.strip().splitlines()]
+    assert titles[1:3] == ["test, avg@4", "out of domain, avg@4"]
+    by_model = {row[0]: dict(zip(titles, row, strict=True)) for row in rows}
+    winner, base = by_model["**step_000020 (this one)**"], by_model["base"]
+    for cell in (winner["test, avg@4"], base["test, avg@4"]):
+        assert re.fullmatch(r"0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)", cell)
+    assert re.fullmatch(r".* to .*\), \d+ problems x \d+", winner["validation, gate"])
+    assert base["validation, chosen on"] == "\N{EN DASH}"
 
 
 def test_its_server_line_is_the_servers_own_with_the_evaluations_options(card: str) -> None:

@@ -245,6 +245,40 @@ def test_a_version_of_an_earlier_release_is_identified_from_files_that_its_linea
     assert read_json(Path("champion.json"))["model_sha256"] == model
 
 
+def decided_by_earlier_rules() -> None:
+    """The lineage of version 1 as an earlier release wrote it, which knew other rules."""
+    (path,) = Path("mlartifacts/models").glob("*/artifacts/lineage.json")
+    facts = read_json(path)
+    policy = facts["decision"]["policy"]
+    facts["decision"]["policy"] = {"settings": {"finalists": 1, "resamples": 10000}, "seed": 0}
+    facts["decision"]["policy"]["models"] = policy["models"]
+    write_json(path, facts)
+
+
+def test_a_version_that_an_earlier_releases_rules_decided_is_promoted_by_force_alone(
+    project: Path, params: Params
+) -> None:
+    finish_night(project, 1, champion=None)
+    register(params)
+    decided_by_earlier_rules()
+    finish_night(project, 2, champion=None)
+    with pytest.raises(InputError, match="decided by the rules of an earlier release.*promote it on your word"):
+        promote(params, "1")
+    assert versions.aliases(registry_client.connect(params))["champion"] is None
+    assert "is the champion" in promote(params, "1", force=True, reason="it served us well")
+
+
+def test_a_rollback_reaches_a_version_that_an_earlier_releases_rules_decided(project: Path, params: Params) -> None:
+    first = finish_night(project, 1, champion=None)
+    register(params)
+    promote(params)
+    decided_by_earlier_rules()
+    finish_night(project, 2, champion=first)
+    register(params)
+    promote(params)
+    assert rollback(params, reason="complaints").startswith("rolled back: sort-digits version 1")
+
+
 def test_a_rollback_reaches_a_version_of_an_earlier_release(project: Path, params: Params) -> None:
     first = finish_night(project, 1, champion=None)
     register(params)

@@ -76,7 +76,8 @@ def test_a_registered_model_loads_with_the_usual_clients_and_carries_all_that_is
     assert lineage["trajectory_sha256"] in version.description
     card = Path(mlflow.artifacts.download_artifacts("models:/sort-digits@champion/model/README.md")).read_text()
     assert "step 20" in card
-    assert "0.500 (0.450 to 0.550)" in card
+    reported = json.loads(Path("metrics/evaluate.json").read_text())["metrics"]["step_000020"]["test"]["avg_at_4"]
+    assert f"{reported['value']:.3f} ({reported['low']:.3f} to {reported['high']:.3f})" in card
     description = Path(mlflow.artifacts.download_artifacts("models:/sort-digits@champion/MLmodel")).read_text()
     assert str(project / "candidates") not in description
 
@@ -96,22 +97,52 @@ def test_the_same_night_registers_once_and_logs_one_run_with_its_children(projec
     evaluated = {run.data.tags["relex.model"]: run for run in runs if run.data.tags["relex.kind"] == "evaluate"}
     assert evaluated.keys() == {"base", "observed", "step_000020"}
     assert evaluated["step_000020"].data.params["kind"] == "candidate"
-    assert evaluated["step_000020"].data.metrics["eval_interval/test/avg_at_8_low"] == pytest.approx(0.45)
+    measured = json.loads(Path("metrics/evaluate.json").read_text())["metrics"]
+    low = measured["step_000020"]["test"]["avg_at_4"]["low"]
+    assert evaluated["step_000020"].data.metrics["eval_interval/test/avg_at_4_low"] == pytest.approx(low)
     assert "optimiser step 20" in evaluated["step_000020"].data.tags["mlflow.note.content"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     train = next(run for run in runs if run.data.tags["relex.kind"] == "train")
     rewards = connection.client.get_metric_history(train.info.run_id, "train/reward")
     assert [(metric.step, metric.value) for metric in rewards] == [(1, 0.1), (2, 0.2), (3, 0.3)]
     night = next(run for run in runs if run.data.tags["relex.kind"] == "night")
-    assert night.data.metrics["eval/test/avg_at_8"] == pytest.approx(0.5)
+    figures = night.data.metrics
+    for model, called in (("step_000020", "winner"), ("observed", "observed"), ("base", "base")):
+        for suite in ("test", "ood"):
+            share = measured[model][suite]["avg_at_4"]["value"]
+            assert figures[f"reported/{called}/{suite}"] == pytest.approx(share)
+    assert figures["eval/test/avg_at_4"] == figures["reported/winner/test"]
+    decision = json.loads(Path("metrics/decision.json").read_text())
+    test = next(test for test in decision["tests"] if test["against"] == "observed")
+    assert figures["gate/candidate_against_observed/gain"] == pytest.approx(test["gain"])
+    assert figures["gate_interval/candidate_against_observed/low"] == pytest.approx(test["low"])
+    for part in ("race", "gate", "guards"):
+        assert figures[f"proof/{part}/rows"] == decision["spent"][part]
+    assert figures["proof/rows"] == sum(decision["spent"].values())
+    assert figures["proof/report/tokens"] > 0
     assert night.data.metrics["train/reward_last"] == pytest.approx(0.3)
     assert night.info.run_name.startswith("step_000020 2")
     assert next(iter(night.data.metrics)).startswith("eval/")  # what MLflow's comparison begins with
     (model,) = connection.client.search_logged_models([experiment.experiment_id])
     assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "sort-digits", "version": "1"}]
     assert model.params["window"] == "1-3, 3 steps"
-    assert {metric.key for metric in model.metrics} >= {"eval/test/avg_at_8", "eval_interval/ood/avg_at_8_high"}
+    assert {metric.key for metric in model.metrics} >= {"eval/test/avg_at_4", "eval_interval/ood/avg_at_4_high"}
     assert {item.dataset.name for item in night.inputs.dataset_inputs} >= {"problems/test", "problems/ood"}
+
+
+def test_a_registration_that_was_killed_before_its_version_is_repeated_with_more_than_100_metrics(
+    project: Path, params: Params
+) -> None:
+    finish_night(project, 1, champion=None)
+    register(params)
+    connection = connect(params)
+    (model,) = connection.client.search_logged_models([connection.experiment_id("nightly")])
+    before = {metric.key: metric.value for metric in model.metrics}
+    assert len(before) > 100  # beyond so many, MLflow's database takes a repetition for an error
+    connection.client.delete_registered_model("sort-digits")
+    assert "registered: sort-digits version 1" in register(params)
+    (model,) = connection.client.search_logged_models([connection.experiment_id("nightly")])
+    assert sorted(metric.key for metric in model.metrics) == sorted(before)
 
 
 def test_two_promotions_and_a_rollback_give_the_right_aliases_statuses_and_history(

@@ -45,7 +45,7 @@ def test_the_table_has_a_row_per_model_and_suite_the_reported_suites_first() -> 
         "suite": ["test", "gate", "gate"],
         "model": ["step_000020", "base", "step_000020"],
         "step": [20, 0, 20],
-        "avg_at_2": [0.75, 0.25, 0.5],
+        "right": [0.75, 0.25, 0.5],
         "low": [0.7, 0.2, 0.4],
         "high": [0.8, 0.3, 0.6],
         "tokens": [11, 7, 9],

@@ -202,6 +202,14 @@ def test_a_large_batch_of_hostile_texts_is_bounded_as_a_whole(monkeypatch: pytes
         assert sum(spent) <= 2 * bounded.BATCH_SECONDS + 1e-9
 
 
+def test_with_a_bound_of_its_own_a_request_has_that_one_try_in_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(bounded, "_side_by_side", lambda _, requests, seconds: asked.append(seconds) or requests)
+    for size in (1, 64, 300):
+        assert ask_all("math-verify", [{}] * size, 1.5) == [{}] * size
+    assert asked == [1.5] * 3
+
+
 @pytest.mark.parametrize(
     "text", ["9^{9^{9^{9}}}", "10^{10^{10}}!", "(" * 100, "1" * 3000, "(x+y+z+w)^{900}", "\\sum_{k=1}^{10^{12}} k^{-2}"]
 )

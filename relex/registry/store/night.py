@@ -96,7 +96,8 @@ class Accuracy(NamedTuple):
 def suites(evaluation: dict[str, Any]) -> list[str]:
     """The suites that any model was asked, test and ood first."""
     found = dict.fromkeys(suite for row in evaluation["metrics"].values() for suite in row)
-    return sorted(found, key=lambda suite: (suite not in _REPORTED_FIRST, list(found).index(suite)))
+    order = [suite for suite in _REPORTED_FIRST if suite in found]
+    return order + [suite for suite in found if suite not in order]
 
 
 def accuracy(evaluation: dict[str, Any], model: str, suite: str) -> Accuracy | None:

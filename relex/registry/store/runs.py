@@ -18,6 +18,7 @@ from relex.params.load import Params
 from relex.params.redact import redact
 from relex.registry.store.connection import Connection, run_tags
 from relex.registry.store.night import Decision
+from relex.registry.store.night_figures import night_metrics
 from relex.registry.store.views import accuracy_against_step, accuracy_table, model_metrics, note, numbers
 from relex.stages.train import step_stream
 
@@ -50,7 +51,8 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
         connection.client.set_tag(night.info.run_id, tag, value)
     evaluation = read_json(workspace.EVALUATION_METRICS)
     _log(connection, night, params=flatten(params.model_dump(mode="json")))
-    _log(connection, night, metrics=_winner_metrics(decision, evaluation))
+    figures = night_metrics(evaluation, read_json(workspace.DECISION))
+    _log(connection, night, metrics=[(name, value, 0) for name, value in figures.items()])
     _log(connection, night, metrics=[(name, value, 0) for name, value in numbers("seconds", lineage["spend"])])
     _log_inputs(connection, night, _SPLIT_CONTEXTS)
     _log_text_files(connection, night)
@@ -66,13 +68,19 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
 
 
 def attach_metrics(connection: Connection, run: str, model_id: str, evaluation: dict[str, Any], winner: str) -> None:
-    """Show the winner's metrics on the logged model too, each with the problems that it was measured on."""
+    """Show the winner's metrics on the logged model too, each with the problems that it was measured on.
+
+    What a killed call has logged is not sent again: of more than 100 metrics MLflow's database refuses the repetition.
+    """
     from mlflow.entities import LoggedModelOutput, Metric
 
+    held = {metric.key for metric in connection.client.get_logged_model(model_id).metrics or []}
     known = connection.client.get_run(run)
     digests = {item.dataset.name: item.dataset.digest for item in known.inputs.dataset_inputs}
     metrics = []
     for name, value in model_metrics(evaluation, winner).items():
+        if name in held:
+            continue
         suite = name.split("/")[1]
         dataset = f"problems/{'validation' if suite in ('choose', 'gate') else suite}"
         source = (dataset, digests[dataset]) if dataset in digests else (None, None)
@@ -118,11 +126,6 @@ def _night_tags(decision: Decision, lineage: dict[str, Any], night: Run) -> dict
         "mlflow.note.content": decision.sentence,
     }
     return {key: redact(value) for key, value in tags.items() if value}
-
-
-def _winner_metrics(decision: Decision, evaluation: dict[str, Any]) -> list[tuple[str, float, int]]:
-    winner = decision.winner.name if decision.winner else ""
-    return [(name, value, 0) for name, value in model_metrics(evaluation, winner).items()]
 
 
 def _log_training(connection: Connection, experiment: str, night: Run, key: str) -> None:

@@ -29,7 +29,10 @@ def model_metrics(evaluation: dict[str, Any], model: str) -> dict[str, float]:
 
 
 def accuracy_table(evaluation: dict[str, Any]) -> dict[str, list[Any]]:
-    """One row per model and suite, as columns: who, the share of right samples with its interval, other metrics."""
+    """One row per model and suite, as columns: who, the share of right samples with its interval, other metrics.
+
+    The share stands under one name, `right`: how many samples a problem it is of differs, and is in `samples`.
+    """
     rows: list[dict[str, Any]] = []
     for suite in suites(evaluation):
         for model, about in evaluation["models"].items():
@@ -38,7 +41,7 @@ def accuracy_table(evaluation: dict[str, Any]) -> dict[str, list[Any]]:
             if metrics is None or cell is None:
                 continue
             row = {"suite": suite, "model": model, "step": about.get("step")}
-            row |= {cell.name: cell.value, "low": cell.low, "high": cell.high}
+            row |= {"right": cell.value, "low": cell.low, "high": cell.high}
             row |= {n: v["value"] if isinstance(v, dict) else v for n, v in metrics.items() if n != cell.name}
             rows.append(row)
     columns = dict.fromkeys(name for row in rows for name in row)

@@ -1,4 +1,4 @@
-"""Stage decide: which model, if any, is proven better; pure statistics over the rows.
+"""Stage decide: which model, if any, is proven better: the proof's policy, played over the rows.
 
-May import core, stages/evaluate/schema.py, and for power.py the suites' sections.
+May import proof, core, stages/evaluate/schema.py.
 """

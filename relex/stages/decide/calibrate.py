@@ -1,8 +1,7 @@
-"""`relex calibrate`: how often the gate promotes when nothing is better, and how often when something is.
+"""`relex calibrate`: how often the proof promotes when nothing is better, when something is, and at what cost.
 
-Whole nights are simulated through the decision's own code: difficulties of problems drawn from Beta(1/2, 1/2), right
-samples from binomials, candidates compared on the choosing problems, the best one at the gate, the last observed
-checkpoint after it.
+Whole nights are simulated through the proof's own policy: difficulties of problems drawn from Beta(1/2, 1/2), every
+sample right or wrong by its problem's probability, a row drawn when it is first asked for.
 """
 
 from __future__ import annotations
@@ -16,21 +15,25 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 from tqdm import tqdm
 
-from relex.stages.decide.gate import corrected_level
-from relex.stages.decide.params import Decide
-from relex.stages.decide.power import POWER, detectable_gain
-from relex.stages.decide.scores import Scores, SuiteScores
-from relex.stages.decide.stage import decision_of
-from relex.stages.evaluate.schema import CHOOSE, GATE
+from relex.proof.answers import Marks
+from relex.proof.plan import Plan
+from relex.proof.power import POWER, provable
+from relex.proof.roles import CHOOSE, GATE, OOD
+from relex.proof.rounds import Room
+from relex.proof.rules import Rules
+from relex.stages.decide.stage import played
 
 _CONFIDENCE = 0.95
-SIZES = ((200, 8), (50, 8), (200, 1), (1000, 1))  # the default night's first
-_RESAMPLES = 2000  # of the gate's bootstrap in a simulated night
+SIZES = (200, 50, 1000)  # problems at the gate; the default night's first
+CANDIDATES = (1, 4, 5, 16, 20, 40)
+GAINS = (0.0, 0.02, 0.04, 0.10, 0.35)
+FIXED_SAMPLES = 8  # of the fixed design that the rows are held against
+_NAMES = {CHOOSE: "choose", GATE: "gate", OOD: "ood"}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A kind of night. problems: at the gate, and as many for choosing; samples: k.
+    """A kind of night. problems: at the gate, and as many for choosing; ood: out of domain, where all are equal.
 
     gain: true gain of the candidates' share of right samples, the last observed checkpoint being no better than the
     base. spread: candidates and checkpoint differ on each problem, by about this share either way, and only on
@@ -39,50 +42,43 @@ class Scene:
 
     candidates: int
     problems: int
-    samples: int
     gain: float = 0.0
     spread: float = 0.0
     champion: bool = False
+    ood: int = 0
+
+    @property
+    def rooms(self) -> tuple[Room, ...]:
+        """The suites."""
+        sizes = {CHOOSE: self.problems, GATE: self.problems, OOD: self.ood}
+        return tuple(Room(_NAMES[role], role, size, 1 << 20, 0) for role, size in sizes.items() if size)
+
+    @property
+    def fixed(self) -> int:
+        """Rows at the gate of a design that asks every problem of candidate, checkpoint and champion (or base) at
+        once."""
+        return 3 * self.problems * FIXED_SAMPLES
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Share of nights that promoted, with its exact interval of 95 %."""
+class Night:
+    """Rows of one simulated night, drawn when they are asked for: a proof.answers.Source."""
 
-    share: float
-    low: float
-    high: float
+    def __init__(self, scene: Scene, plan: Plan, generator: np.random.Generator):
+        self._scene, self._generator = scene, generator
+        self._most = {CHOOSE: plan.race, GATE: plan.gate, OOD: plan.guards}
+        self._easy = {room.name: generator.beta(0.5, 0.5, room.problems) for room in scene.rooms}
+        self._right: dict[tuple[str, str], NDArray[np.int64]] = {}
 
-
-def simulate(scene: Scene, settings: Decide, nights: int, seed: int) -> Rate:
-    """The share of simulated nights whose decision promotes anything."""
-    generator = np.random.default_rng(seed)
-    quick = settings.model_copy(update={"resamples": _RESAMPLES})
-    promoted = 0
-    for night in range(nights):
-        models, scores = draw(scene, generator)
-        promoted += decision_of(models, scores, quick, seed + night)["promote"]
-    tail = (1 - _CONFIDENCE) / 2
-    low = float(beta.ppf(tail, promoted, nights - promoted + 1)) if promoted else 0.0
-    high = float(beta.ppf(1 - tail, promoted + 1, nights - promoted)) if promoted < nights else 1.0
-    return Rate(promoted / nights, low, high)
-
-
-def draw(scene: Scene, generator: np.random.Generator) -> tuple[dict[str, dict[str, Any]], Scores]:
-    """One night: (models as in metrics/evaluate.json, right samples of each)."""
-    difficulty = {part: generator.beta(0.5, 0.5, scene.problems) for part in (CHOOSE, GATE)}
-    names = ["base", "observed", *(["champion"] if scene.champion else [])]
-    models: dict[str, dict[str, Any]] = {name: {"kind": name, "step": 0} for name in names}
-    models |= {f"step_{1000 + i:06d}": {"kind": "candidate", "step": 1000 + i} for i in range(scene.candidates)}
-    by_model = {}
-    for name, facts in models.items():
-        facts |= {"model_sha256": name, "folder": name}
-        is_candidate = facts["kind"] == "candidate"
-        by_model[name] = {
-            part: _suite(part, _moved(p, scene, generator) if is_candidate else p, scene, generator)
-            for part, p in difficulty.items()
-        }
-    return models, Scores(by_model)
+    def marks(self, model: str, suite: str, problems: int, samples: int) -> Marks:
+        """See proof.answers.Source."""
+        if (model, suite) not in self._right:
+            p = self._easy[suite]
+            if model.startswith("step_") and suite != OOD:
+                p = _moved(p, self._scene, self._generator)
+            draws = self._generator.random((len(p), self._most[suite])) < p[:, None]
+            self._right[model, suite] = np.cumsum(draws, axis=1)
+        right = self._right[model, suite][:problems, samples - 1]
+        return Marks(right, np.zeros_like(right), np.zeros_like(right), samples)
 
 
 def _moved(p: NDArray[np.float64], scene: Scene, generator: np.random.Generator) -> NDArray[np.float64]:
@@ -95,49 +91,113 @@ def _moved(p: NDArray[np.float64], scene: Scene, generator: np.random.Generator)
     return np.clip(moved + scene.gain * 2 * (1 - moved), 0.0, 1.0)
 
 
-def _suite(part: str, p: NDArray[np.float64], scene: Scene, generator: np.random.Generator) -> SuiteScores:
-    nothing = np.zeros(scene.problems, dtype=np.int64)
-    right = generator.binomial(scene.samples, p)
-    problems = tuple(f"{part}-{i}" for i in range(scene.problems))
-    return SuiteScores(part, problems, scene.samples, right, nothing, nothing)
+@dataclass(frozen=True)
+class Rate:
+    """Of simulated nights: the share that promoted, with its exact interval of 95 %, and the mean rows of each part."""
+
+    share: float
+    low: float
+    high: float
+    race: float
+    gate: float
+    guards: float
 
 
-def table(settings: Decide, nights: int, seed: int, sizes: Sequence[tuple[int, int]] = SIZES) -> str:
-    """The calibration as two Markdown tables. sizes: (problems at the gate, samples) to look at."""
-    free = settings.model_copy(update={"min_gain": 0.0})  # the test alone, without the help of a minimum gain
-    lines = [
-        f"Nights in which nothing is better (alpha {settings.alpha:g}, min_gain 0, {nights} nights a line):",
-        "",
-        "| candidates | champion | problems at the gate | k | differ on single problems | promoted | 95 % interval |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    nulls = [
-        Scene(candidates, *sizes[0], spread=spread, champion=champion)
-        for candidates in (1, 5, 20)
+def simulate(scene: Scene, plan: Plan, rules: Rules, nights: int, seed: int) -> Rate:
+    """What happens in `nights` nights of a kind."""
+    generator = np.random.default_rng(seed)
+    names = ["base", "observed", *(["champion"] if scene.champion else [])]
+    models: dict[str, dict[str, Any]] = {name: {"kind": name, "step": 0, "model_sha256": name} for name in names}
+    for step in range(1000, 1000 + scene.candidates):
+        name = f"step_{step:06d}"
+        models[name] = {"kind": "candidate", "step": step, "model_sha256": name}
+    promoted, rows = 0, np.zeros(3)
+    for _ in range(nights):
+        outcome, spending = played(models, scene.rooms, plan, Night(scene, plan, generator), rules)
+        promoted += outcome.promoted is not None
+        rows += [spending.rows[part] for part in ("race", "gate", "guards")]
+    tail = (1 - _CONFIDENCE) / 2
+    low = float(beta.ppf(tail, promoted, nights - promoted + 1)) if promoted else 0.0
+    high = float(beta.ppf(1 - tail, promoted + 1, nights - promoted)) if promoted < nights else 1.0
+    return Rate(promoted / nights, low, high, *(rows / nights))
+
+
+def table(rules: Rules, plan: Plan, nights: int, seed: int, sizes: Sequence[int] = SIZES) -> str:
+    """The calibration as three Markdown tables. sizes: problems at the gate to look at."""
+    return "\n".join(
+        [
+            *_nothing_better(rules, plan, nights, seed, sizes),
+            "",
+            *_something_better(rules, plan, nights, seed, sizes),
+            "",
+            *_cost(rules, plan, nights, seed, sizes[0]),
+            "",
+        ]
+    )
+
+
+def _nothing_better(rules: Rules, plan: Plan, nights: int, seed: int, sizes: Sequence[int]) -> list[str]:
+    free = rules.model_copy(update={"min_gain": 0.0})  # the tests alone, without the help of a minimum gain
+    scenes = [
+        Scene(candidates, sizes[0], spread=spread, champion=champion)
+        for candidates in CANDIDATES
         for champion in (False, True)
         for spread in (0.0, 0.2)
-    ] + [Scene(5, *size) for size in sizes[1:]]
-    for scene in tqdm(nulls, desc="no difference", unit="scene"):
-        rate = simulate(scene, free, nights, seed)
-        lines.append(
-            f"| {scene.candidates} | {'yes' if scene.champion else 'no'} | {scene.problems} | {scene.samples} | "
-            f"{'yes' if scene.spread else 'no'} | {_rate(rate)} |"
-        )
-    lines += [
+    ] + [Scene(5, size) for size in sizes[1:]]
+    lines = [
+        f"Nights in which nothing is better (alpha {rules.alpha:g}, min_gain 0, {nights} nights a line):",
         "",
-        "Nights in which a candidate is better than last observed checkpoint and champion, by the gain that "
-        f"`relex doctor` calls detectable (power {POWER:.0%}, min_gain {settings.min_gain:g}):",
-        "",
-        "| problems at the gate | k | true gain in points | promoted | 95 % interval |",
-        "|---|---|---|---|---|",
+        "| candidates | champion | problems at the gate | samples | differ on single problems | promoted "
+        "| 95 % interval | rows of the race | of the gate |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    level = corrected_level(settings.alpha, settings.finalists)
-    for problems, samples in tqdm(sizes, desc="a difference", unit="scene"):
-        gain = detectable_gain(problems, samples, level, settings.min_gain)
-        rate = simulate(Scene(1, problems, samples, gain=gain, champion=True), settings, nights, seed)
-        lines.append(f"| {problems} | {samples} | {100 * gain:+.1f} | {_rate(rate)} |")
-    return "\n".join(lines) + "\n"
+    samples = [plan] * len(scenes) + [Plan(plan.first, 1, 1, 1)]
+    for scene, one in zip(
+        tqdm([*scenes, Scene(5, sizes[0])], desc="no difference", unit="scene"), samples, strict=True
+    ):
+        rate = simulate(scene, one, free, nights, seed)
+        lines.append(
+            f"| {scene.candidates} | {'yes' if scene.champion else 'no'} | {scene.problems} | up to {one.gate} | "
+            f"{'yes' if scene.spread else 'no'} | {_share(rate)} | {rate.race:,.0f} | {rate.gate:,.0f} |"
+        )
+    return lines
 
 
-def _rate(rate: Rate) -> str:
+def _something_better(rules: Rules, plan: Plan, nights: int, seed: int, sizes: Sequence[int]) -> list[str]:
+    lines = [
+        "Nights in which a candidate is better than last observed checkpoint and champion, by the gain that "
+        f"`relex doctor` calls provable (power {POWER:.0%}, min_gain {rules.min_gain:g}):",
+        "",
+        "| problems at the gate | samples | true gain in points | promoted | 95 % interval | rows of the gate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for size in tqdm(sizes, desc="a difference", unit="scene"):
+        scene = Scene(1, size, champion=True)
+        found = provable(scene.rooms, plan, rules)
+        assert found is not None
+        rate = simulate(Scene(1, size, gain=found.gain, champion=True), plan, rules, nights, seed)
+        lines.append(f"| {size} | up to {plan.gate} | {100 * found.gain:+.1f} | {_share(rate)} | {rate.gate:,.0f} |")
+    return lines
+
+
+def _cost(rules: Rules, plan: Plan, nights: int, seed: int, size: int) -> list[str]:
+    lines = [
+        f"What it takes (5 candidates with the same gain, a champion, {size} problems at the gate, min_gain "
+        f"{rules.min_gain:g}), beside a fixed design with {FIXED_SAMPLES} samples of each problem:",
+        "",
+        "| true gain in points | promoted | 95 % interval | rows of the race | of the gate | of the fixed gate "
+        "| share of it |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for gain in tqdm(GAINS, desc="cost", unit="scene"):
+        scene = Scene(5, size, gain=gain, champion=True)
+        rate = simulate(scene, plan, rules, nights, seed)
+        lines.append(
+            f"| {100 * gain:+.1f} | {_share(rate)} | {rate.race:,.0f} | {rate.gate:,.0f} | {scene.fixed:,} | "
+            f"{rate.gate / scene.fixed:.0%} |"
+        )
+    return lines
+
+
+def _share(rate: Rate) -> str:
     return f"{rate.share:.1%} | {rate.low:.1%} to {rate.high:.1%}"

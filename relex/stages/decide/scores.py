@@ -1,4 +1,4 @@
-"""Right samples per model, suite and problem, read from the evaluation's rows."""
+"""The marks of the evaluation's rows, by model and suite, as the proof looks at them."""
 
 from __future__ import annotations
 
@@ -7,50 +7,63 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from relex.core.errors import InputError
-from relex.stages.evaluate.schema import CHOOSE, GATE, NON_FINITE
+from relex.proof.answers import Marks
+from relex.stages.evaluate.schema import flags
 
-_COLUMNS = ["model_sha256", "suite", "role", "problem", "score", "finish_reason"]
+_COLUMNS = ["model_sha256", "suite", "role", "problem", "sample", "score", "finish_reason"]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class SuiteScores:
-    """One model on one suite. right, truncated, non_finite: samples per problem [n], in the order of `problems`."""
+    """One model on the first problems of one suite. right, cut, broken: of each sample, [n, k], in the order of
+    `problems`; broken: from logits that are not numbers."""
 
     role: str
     problems: tuple[str, ...]
-    samples: int
-    right: NDArray[np.int64]
-    truncated: NDArray[np.int64]
-    non_finite: NDArray[np.int64]
+    right: Flags
+    cut: Flags
+    broken: Flags
+
+    @property
+    def samples(self) -> int:
+        """k."""
+        return self.right.shape[1]
 
     @property
     def accuracy(self) -> float:
         """avg@k: the share of right samples."""
-        return float(self.right.mean() / self.samples)
+        return float(self.right.mean())
 
 
 @dataclass(frozen=True)
 class Scores:
-    """name -> suite -> scores. Every model has the same suites with the same problems in the same order."""
+    """name -> suite -> scores, where the model was asked. The problems that two models share of a suite are its first
+    ones, in one order."""
 
     by_model: dict[str, dict[str, SuiteScores]]
 
-    def suites(self, role: str) -> list[str]:
-        """Names of the suites with this role."""
-        first = next(iter(self.by_model.values()))
-        return [name for name, suite in first.items() if suite.role == role]
-
-    def choose(self, model: str) -> float:
-        """avg@k on the choosing part of validation: the mean over its suites."""
-        return float(np.mean([self.by_model[model][suite].accuracy for suite in self.suites(CHOOSE)]))
-
-    def problems(self, suite: str) -> tuple[str, ...]:
-        """Ids of a suite's problems, the same for every model."""
-        return next(iter(self.by_model.values()))[suite].problems
+    def marks(self, model: str, suite: str, problems: int, samples: int) -> Marks:
+        """See proof.answers.Source. InputError where the rows do not reach so far."""
+        found = self.by_model.get(model, {}).get(suite)
+        if found is None or len(found.problems) < problems or found.samples < samples:
+            have = "none" if found is None else f"{len(found.problems)} problems, {found.samples} samples of each"
+            raise InputError(
+                "rows that the decision needs are missing",
+                where=f"model {model}, suite {suite}",
+                expected=f"{problems} problems, {samples} samples of each",
+                found=have,
+                todo="run `relex evaluate`",
+            )
+        part = (slice(problems), slice(samples))
+        right, cut, broken = (which[part].sum(axis=1) for which in (found.right, found.cut, found.broken))
+        return Marks(right, cut, broken, samples)
 
     def accuracy(self, model: str, suite: str) -> float:
         """avg@k of one suite."""
@@ -63,17 +76,18 @@ def load_scores(folder: Path, models: Mapping[str, str]) -> Scores:
     InputError when one is missing, holds another model's rows, or they do not hold the same problems.
     """
     scores = Scores({name: _load(folder / f"{name}.parquet", sha256) for name, sha256 in models.items()})
-    first_name, first = next(iter(scores.by_model.items()))
+    longest: dict[str, tuple[str, ...]] = {}
+    for suites in scores.by_model.values():
+        for suite, part in suites.items():
+            longest[suite] = max(longest.get(suite, ()), part.problems, key=len)
     for name, suites in scores.by_model.items():
-        if {suite: part.problems for suite, part in suites.items()} != {s: part.problems for s, part in first.items()}:
-            raise InputError(
-                "models were not evaluated on the same problems",
-                where=f"{folder}: {name} and {first_name}",
-                todo="run `relex evaluate`",
-            )
-    for role in (CHOOSE, GATE):
-        if not scores.suites(role):
-            raise InputError("the evaluation has no suite for this role", where=folder, expected=role)
+        for suite, part in suites.items():
+            if longest[suite][: len(part.problems)] != part.problems:
+                raise InputError(
+                    "models were not evaluated on the same problems",
+                    where=f"{folder / name}.parquet: suite {suite}",
+                    todo="run `relex evaluate`",
+                )
     return scores
 
 
@@ -84,8 +98,7 @@ def _load(path: Path, model: str) -> dict[str, SuiteScores]:
         raise InputError("the rows are missing", where=path, todo="run `relex evaluate`") from None
     except (KeyError, ValueError, OSError) as error:  # Arrow's errors are kinds of these
         raise InputError("not rows of an evaluation", where=path, found=error, todo="run `relex evaluate`") from None
-    frame = table.to_pandas()
-    others = set(frame["model_sha256"]) - {model}
+    others = set(table.column("model_sha256").unique().to_pylist()) - {model}
     if others:
         raise InputError(
             "the rows are another model's",
@@ -94,20 +107,16 @@ def _load(path: Path, model: str) -> dict[str, SuiteScores]:
             found=f"model {min(others)[:12]}",
             todo="dvc checkout, or run `relex evaluate`",
         )
-    frame["truncated"] = frame["finish_reason"] == "length"
-    frame["non_finite"] = frame["finish_reason"] == NON_FINITE
-    suites = {}
-    for name, part in frame.groupby("suite", sort=False):
-        by_problem = part.groupby("problem", sort=False)
-        counts = by_problem.size()
-        if counts.nunique() != 1:
-            raise InputError("a problem lacks samples", where=f"{path}: suite {name}")
-        suites[str(name)] = SuiteScores(
-            role=part["role"].iloc[0],
-            problems=tuple(counts.index),
-            samples=int(counts.iloc[0]),
-            right=by_problem["score"].sum().round().to_numpy(np.int64),
-            truncated=by_problem["truncated"].sum().to_numpy(np.int64),
-            non_finite=by_problem["non_finite"].sum().to_numpy(np.int64),
-        )
-    return suites
+    names = table.column("suite").unique().to_pylist()
+    return {
+        name: _suite(table.filter(pc.equal(table.column("suite"), name)), f"{path}: suite {name}") for name in names
+    }
+
+
+def _suite(table: pa.Table, where: str) -> SuiteScores:
+    asked = list(zip(table.column("problem").to_pylist(), table.column("sample").to_pylist(), strict=True))
+    problems = tuple(dict.fromkeys(problem for problem, _ in asked))
+    samples = table.num_rows // len(problems)
+    if asked != [(problem, sample) for problem in problems for sample in range(samples)]:
+        raise InputError("a problem lacks samples, or has one twice", where=where, todo="run `relex evaluate`")
+    return SuiteScores(table.column("role")[0].as_py(), problems, *flags(table, samples))

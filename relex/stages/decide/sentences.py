@@ -6,6 +6,8 @@ from typing import Any
 
 _NAMES = {"base": "the base model", "observed": "the last trained checkpoint", "champion": "the champion"}
 
+_ENDED = {"futile": "that became out of reach", "spent": "not proven"}
+
 
 def sentence(decision: dict[str, Any]) -> str:
     """What is done, and the numbers that carry it. decision: as decision_of makes it, with `trust`."""
@@ -48,8 +50,10 @@ def _beyond(decision: dict[str, Any]) -> str:
 def _why_not(verdict: dict[str, Any]) -> str:
     others = [_call(name) for name in verdict.get("same_as", []) if name != verdict["name"]]
     reasons = [f"is the same model as {' and '.join(others)}"] if others else []
-    reasons += [_failed_test(test) for test in verdict["tests"] if not test["passed"]]
-    reasons += [_failed_guard(guard) for guard in verdict["guards"] if not guard["passed"]]
+    reasons += [_failed_test(test) for test in verdict["tests"] if test["ended"] in ("futile", "spent")]
+    reasons += [
+        _failed_guard(guard) for guard in verdict["guards"] if not guard["passed"] and guard.get("ended") != "stopped"
+    ]
     return " and ".join(reasons)
 
 
@@ -57,15 +61,17 @@ def _failed_test(test: dict[str, Any]) -> str:
     change = f"gains {_points(test['gain'])}" if test["gain"] >= 0 else f"loses {_points(-test['gain'], sign='')}"
     return (
         f"{change} points against {_call(test['against'])} ({_points(test['low'])} to {_points(test['high'])}; "
-        f"it takes {_points(test['min_gain'])} with p at most {test['level']:.3g}, and p is {test['p_value']:.2g})"
+        f"more than {_points(test['min_gain'])} were to be proven; {_ENDED[test['ended']]} after "
+        f"{test['problems']} problems with {test['samples']} samples of each)"
     )
 
 
 def _failed_guard(guard: dict[str, Any]) -> str:
     if guard["guard"] == "ood loss":
         return (
-            f"loses {_points(guard['value'], sign='')} points on {guard['suite']} against {_call(guard['against'])} "
-            f"(at most {_points(guard['limit'], sign='')})"
+            f"may lose up to {_points(guard['high'], sign='')} points on {guard['suite']} against "
+            f"{_call(guard['against'])} (at most {_points(guard['limit'], sign='')} were to be proven; "
+            f"{_ENDED[guard['ended']]} after {guard['problems']} problems with {guard['samples']} samples of each)"
         )
     if guard["guard"] == "cut off":
         return f"has {guard['value']:.1%} of its answers on {guard['suite']} cut off (at most {guard['limit']:.1%})"

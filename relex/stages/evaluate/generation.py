@@ -1,259 +1,217 @@
-"""Fill the cache: every missing row through engine processes, several at a time; whole batches scored and saved."""
+"""Fill the store: every row that is wanted and missing, through engines that are started once and kept."""
 
 from __future__ import annotations
 
-import math
+import contextlib
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
-from relex.core.workspace import STATE
-from relex.rewards import score as rewards
-from relex.rewards.problem import Problem
-from relex.stages.evaluate import reload, rows
+from relex.stages.evaluate.answering import answers, forfeited, gives_numbers
 from relex.stages.evaluate.contestants import Contestant
-from relex.stages.evaluate.engine.process import EngineProcess
+from relex.stages.evaluate.dealing import Share, choose, deal
 from relex.stages.evaluate.engine.settings import check_memory, engine_environments, engine_facts, engine_settings
 from relex.stages.evaluate.params import Evaluate
-from relex.stages.evaluate.rows import Batch
+from relex.stages.evaluate.reload import architecture, remove_twins
+from relex.stages.evaluate.reload_proof import known, proof_file, prove
+from relex.stages.evaluate.row_store import Asked, RowStore, row_keys
 from relex.stages.evaluate.schema import NON_FINITE
-
-LOGS = STATE / "engines"
-Pending = list[tuple[Contestant, list[Batch]]]
+from relex.stages.evaluate.scoring import Scoring
+from relex.stages.evaluate.slot import Slot
+from relex.stages.evaluate.suites.suite import Suite
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Batches of one model for one engine process."""
+class Want:
+    """The rows of one model: the first `samples` samples of the first `problems` problems of a suite."""
 
     contestant: Contestant
-    batches: tuple[Batch, ...]
+    suite: Suite
+    problems: int
+    samples: int
 
 
-def generate(pending: Pending, settings: Evaluate) -> dict[str, float]:
-    """Generate what pending batches lack, score and save them; what it took, as numbers that add up, for the timings.
+class Generation:
+    """Engines for as long as rows are asked for. A context manager: leaving it ends them.
 
-    At most `settings.engines` engine processes run at a time. A model gets a fresh engine, or, where reload.py
-    proves that exact, one that served another model before.
+    At most `settings.engines` of them run at a time, none before a row is missing. A model gets a fresh engine, or,
+    where reload_proof.py finds that exact, one that held another model before. contestants: all that will be asked.
+    spent: start_seconds, engine_starts and reloads, and by purpose rows, tokens, generate_seconds (of every engine)
+    and score_seconds (beside the former).
     """
-    if not any(batches for _, batches in pending):
-        return {}
-    slots = len(engine_environments(settings.tensor_parallel, settings.engines))  # fewer where GPUs are few
-    todo = deque(_shards(pending, slots))
-    shards = len(todo)
-    environments = engine_environments(settings.tensor_parallel, min(slots, shards))
-    batches = [batch for shard in todo for batch in shard.batches]
-    total, kept = sum(len(batch.rows) for batch in batches), sum(len(batch.part.read()) for batch in batches)
-    if _on_cpu(environments):
-        check_memory([shard.contestant.folder for shard in todo], settings, len(environments))
-    reloading = _may_reload(todo, settings, environments)
-    crew = _Crew(todo, settings, environments, reloading)
-    with tqdm(total=total, initial=kept, desc="evaluating", unit="row", mininterval=2.0) as crew.bar:
-        try:
-            crew.work()
-        finally:
-            reload.remove_twins()
-    return {
-        "rows": total - kept,
-        "reloads": shards - crew.spent["engine_starts"],
-        **crew.spent,
-    }
 
-
-class _Crew:
-    """One thread per engine slot; each takes the next shard when it is done with one."""
-
-    def __init__(self, todo: deque[Shard], settings: Evaluate, environments: list[dict[str, str]], reloading: bool):
-        self._todo, self._settings, self._environments, self._reloading = todo, settings, environments, reloading
+    def __init__(self, settings: Evaluate, store: RowStore, contestants: Sequence[Contestant]):
+        self._settings, self._store, self._contestants = settings, store, list(contestants)
+        self._slots: list[Slot] = []
+        self._threads: ThreadPoolExecutor | None = None  # an engine must not outlive the thread that started it
+        self._scoring = Scoring(store)
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._engines: dict[int, EngineProcess] = {}
-        self.spent: dict[str, float] = {"start_seconds": 0.0, "generate_seconds": 0.0, "tokens": 0, "engine_starts": 0}
-        self.bar: Any = None
+        self._exact: str | None = None  # the architecture within which reloading is exact; None: not looked at yet
+        self._numbers: dict[str, bool] = {}  # whether a model gives numbers, by model and protocol
+        self.spent: dict[str, Any] = {"start_seconds": 0.0, "engine_starts": 0, "reloads": 0}
 
-    def work(self) -> None:
-        """Run until nothing is left. The first failure ends every engine, and is raised."""
-        with ThreadPoolExecutor(len(self._environments)) as pool:
-            futures = [pool.submit(self._serve, slot) for slot in range(len(self._environments))]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-            except BaseException:
-                self._stop.set()
-                for engine in list(self._engines.values()):
-                    engine.kill()
-                raise
+    def __enter__(self) -> Generation:
+        return self
 
-    def _serve(self, slot: int) -> None:
-        layout = ""
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for slot in self._slots:
+            slot.kill()
+        if self._threads is not None:
+            self._threads.shutdown()
+        for slot in self._slots:
+            slot.close()
+        self._scoring.close()
+        remove_twins()
+
+    def fill(self, wants: Sequence[Want], purpose: str) -> None:
+        """Generate, score and save what the store lacks of `wants`. purpose: what it is counted under in `spent`.
+
+        The first failure ends every engine, and is raised; what was scored until then is saved.
+        """
+        spent = self.spent.setdefault(purpose, {"rows": 0, "tokens": 0, "generate_seconds": 0.0, "score_seconds": 0.0})
+        todo = self._missing(wants)
+        if not todo:
+            return
+        scored = self._scoring.seconds
         try:
-            while (shard := self._next()) is not None:
-                begin = time.perf_counter()
-                wanted = reload.architecture(shard.contestant) if self._reloading else ""
-                if self._reloading and layout == wanted:
-                    self._engines[slot].reload(reload.servable(shard.contestant, _on_cpu(self._environments)))
-                else:
-                    self._start(slot, shard.contestant)
-                    layout = wanted
-                started = time.perf_counter()
-                tokens = self._complete(self._engines[slot], shard)
-                with self._lock:
-                    self.spent["start_seconds"] += started - begin
-                    self.spent["generate_seconds"] += time.perf_counter() - started
-                    self.spent["tokens"] += tokens
-        finally:
-            if slot in self._engines:
-                self._engines[slot].close()
+            threads = self._set_up(todo)
+            shares = deal(todo, len(self._slots), exchangeable=bool(self._exact))
+            with tqdm(total=_rows(todo), desc=purpose, unit="row", mininterval=2.0) as bar:
+                serving = [threads.submit(self._serve, slot, shares, spent, bar) for slot in self._slots]
+                _first_failure(serving)
+            self._scoring.finish()
+        except BaseException as error:
+            self._stop.set()
+            for slot in self._slots:
+                slot.kill()
+            if isinstance(error, Exception):  # nobody is waiting to have it ended
+                with contextlib.suppress(Exception):  # the first failure is the one to tell
+                    self._scoring.finish()
+            raise
+        spent["score_seconds"] += self._scoring.seconds - scored
+        self.spent["engine_starts"] = sum(slot.starts for slot in self._slots)
+        self.spent["reloads"] = sum(slot.reloads for slot in self._slots)
 
-    def _next(self) -> Shard | None:
+    def _missing(self, wants: Sequence[Want]) -> list[Share]:
+        """By model and protocol, in the order of `wants`; a row that two of them name, under whatever name, is one."""
+        shares: dict[str, tuple[Contestant, Suite, dict[str, Asked]]] = {}
+        for want in wants:
+            missing = self._store.missing(want.contestant, want.suite, want.problems, want.samples)
+            if missing:
+                protocol = self._store.protocol(want.contestant, want.suite)
+                _, _, rows = shares.setdefault(protocol, (want.contestant, want.suite, {}))
+                for key, asked in zip(row_keys(missing), missing, strict=True):
+                    rows.setdefault(key, asked)
+        return [Share(contestant, suite, tuple(rows.values())) for contestant, suite, rows in shares.values()]
+
+    def _set_up(self, todo: Sequence[Share]) -> ThreadPoolExecutor:
+        """Slots, and whether their engines may be reloaded: once, when the first rows are missing."""
+        if self._threads is not None:
+            return self._threads
+        settings = self._settings
+        environments = engine_environments(settings.tensor_parallel, settings.engines)  # fewer where GPUs are few
+        on_cpu = "CUDA_VISIBLE_DEVICES" not in environments[0]
+        if on_cpu:
+            check_memory([contestant.folder for contestant in self._contestants], settings, len(environments))
+        twins = on_cpu and settings.backend == "vllm"
+        self._threads = ThreadPoolExecutor(len(environments))
+        self._slots = [
+            Slot(number, engine_settings(settings), environment, twins=twins)
+            for number, environment in enumerate(environments)
+        ]
+        begin = time.perf_counter()
+        self._exact = self._look_at_reloading(todo, self._threads)
+        self.spent["start_seconds"] += time.perf_counter() - begin
+        return self._threads
+
+    def _look_at_reloading(self, todo: Sequence[Share], threads: ThreadPoolExecutor) -> str:
+        """The architecture within which engines may be reloaded: asked for, of use, and proven; else nothing."""
+        first, settings = todo[0].contestant, self._settings
+        wanted = architecture(first)
+        models = {c.model_sha256: c for c in self._contestants}
+        if not settings.reload or len(models) <= len(self._slots):
+            return ""
+        if settings.backend == "transformers":
+            return wanted  # its reload is a fresh load
+        facts = engine_settings(settings) | {"twins": self._slots[0].twins}
+        path = proof_file(facts, engine_facts(settings), first)
+        exact = known(path)
+        # One that is to be served now, so that both engines go on with what they hold; of those, one that went least
+        # far: a model whose logits are no numbers would prove nothing, night after night.
+        alike = [c for c in models.values() if c.model_sha256 != first.model_sha256 and architecture(c) == wanted]
+        now = [c for c in alike if any(share.model == c.model_sha256 for share in todo)]
+        if exact is None and alike:
+            exact = prove(self._slots[:2], first, (now or alike)[0], todo[0].suite, path, threads)
+        if not exact:
+            print(
+                "evaluate: reloading weights into one engine was not proven exact here; each model gets a fresh engine"
+            )
+        return wanted if exact else ""
+
+    def _serve(self, slot: Slot, shares: list[Share], spent: dict[str, Any], bar: Any) -> None:
+        while (share := self._next(slot, shares)) is not None:
+            begin = time.perf_counter()
+            slot.serve(share.contestant, exact=self._exact == architecture(share.contestant))
+            started = time.perf_counter()
+            bar.set_postfix_str(share.contestant.name, refresh=False)
+            tokens = self._generate(slot, share, bar)
+            with self._lock:
+                self.spent["start_seconds"] += started - begin
+                spent["generate_seconds"] += time.perf_counter() - started
+                spent["rows"] += len(share.asked)
+                spent["tokens"] += tokens
+
+    def _next(self, slot: Slot, shares: list[Share]) -> Share | None:
+        """The next share for this slot, taken from `shares`; from then on the slot counts as holding its model."""
         with self._lock:
-            return self._todo.popleft() if self._todo and not self._stop.is_set() else None
+            if self._stop.is_set():
+                return None
+            others = {other.next for other in self._slots if other is not slot and other.next is not None}
+            share = choose(shares, slot.model, others, exchangeable=bool(self._exact) and slot.reloadable)
+            if share is not None:
+                shares.remove(share)
+                slot.next = share.model
+            return share
 
-    def _start(self, slot: int, contestant: Contestant) -> None:
-        if slot in self._engines:
-            self._engines[slot].close()
-        folder = reload.servable(contestant, _on_cpu(self._environments)) if self._reloading else contestant.folder
-        settings = engine_settings(self._settings) | {"model": str(folder)}
-        log = LOGS / f"{contestant.name}-{slot}.log"
-        self._engines[slot] = EngineProcess(settings, log, self._environments[slot])
-        self._engines[slot].wait_until_ready()
-        self.spent["engine_starts"] += 1
-
-    def _complete(self, engine: EngineProcess, shard: Shard) -> int:
-        """Every batch of a shard; the number of completion tokens."""
+    def _generate(self, slot: Slot, share: Share, bar: Any) -> int:
+        """Every row of a share; the number of completion tokens."""
+        if not self._gives_numbers(slot, share):
+            self._store.save(share.contestant, share.suite, forfeited(share.asked))
+            bar.update(len(share.asked))
+            return 0
         tokens = 0
-        finite = all(_finite(engine, batch) for batch in shard.batches[:1])
-        for batch in shard.batches:
-            self.bar.set_postfix_str(shard.contestant.name, refresh=False)
-            tokens += complete(engine, batch, self.bar.update) if finite else forfeit(batch, self.bar.update)
+        for finished in answers(slot.engine, share.suite, share.asked):
+            self._scoring.add(share.contestant, share.suite, finished)
+            tokens += sum(completion["tokens"] for _, completion in finished)
+            bar.update(len(finished))
         return tokens
 
-
-def _finite(engine: EngineProcess, batch: Batch) -> bool:
-    """Whether the model gives numbers at all: a look at the log-probabilities of some greedy completions."""
-    prompts = [problem.prompt for problem in batch.problems[: reload.PROBE_PROMPTS]]
-    sampling = batch.suite.sampling.request() | {"temperature": 0.0, "top_p": 1.0, "logprobs": True}
-    sampling["max_tokens"] = min(sampling["max_tokens"], 16)
-    found = engine.generate(prompts, [0] * len(prompts), sampling, batch.suite.asking)
-    return all(math.isfinite(value) for item in found for value in item["logprobs"])
-
-
-def complete(engine: EngineProcess, batch: Batch, progress: Callable[[int], Any]) -> int:
-    """Generate the rows that a batch lacks, score and save it; the number of completion tokens generated.
-
-    Every row is kept the moment it finishes. `progress` is told how many did.
-    """
-    asked, sampling, part = batch.rows, batch.suite.sampling, batch.part
-    found = part.read()
-    missing = [place for place in range(len(asked)) if place not in found]
-    tokens, begin = 0, time.perf_counter()
-    for finished in engine.stream(
-        [asked[place][0].prompt for place in missing],
-        [sampling.row_seed(asked[place][0].id, asked[place][1]) for place in missing],
-        sampling.request(),
-        batch.suite.asking,
-    ):
-        seconds = (time.perf_counter() - begin) / len(finished)
-        begin = time.perf_counter()
-        rows_done = {missing[i]: completion | {"seconds": seconds} for i, completion in finished.items()}
-        part.append(rows_done)
-        found.update(rows_done)
-        tokens += sum(completion["tokens"] for completion in finished.values())
-        progress(len(finished))
-    scores = rewards.score_all(
-        [
-            rewards.Answered(problem.scorer, found[place]["text"], problem.answer, problem.entry)
-            for place, (problem, _) in enumerate(asked)
-        ]
-    )
-    rows.save(
-        batch,
-        [_scored(problem, sample, found[place], scores[place]) for place, (problem, sample) in enumerate(asked)],
-    )
-    return tokens
+    def _gives_numbers(self, slot: Slot, share: Share) -> bool:
+        """Looked at once a model and protocol. Rows that are there tell, so that a killed evaluation goes on alike."""
+        protocol = self._store.protocol(share.contestant, share.suite)
+        with self._lock:
+            found = self._numbers.get(protocol)
+        if found is None:
+            row = self._store.some(share.contestant, share.suite)
+            found = gives_numbers(slot.engine, share.suite) if row is None else row["finish_reason"] != NON_FINITE
+            with self._lock:
+                self._numbers[protocol] = found
+        return found
 
 
-def _scored(problem: Problem, sample: int, completion: dict[str, Any], result: rewards.Score) -> dict[str, Any]:
-    return {
-        "problem": problem.id,
-        "sample": sample,
-        "prompt": completion["prompt"],
-        "completion": completion["text"],
-        "tokens": completion["tokens"],
-        "finish_reason": completion["finish"],
-        "extracted": result.extracted,
-        "score": result.value,
-        "timed_out": result.timed_out,
-        "seconds": completion["seconds"],
-    }
+def _first_failure(futures: list[Future[None]]) -> None:
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        future.result()
 
 
-def forfeit(batch: Batch, progress: Callable[[int], Any]) -> int:
-    """Save a batch of a model whose logits are not numbers: every row is wrong, and says why. It has 0 tokens."""
-    empty = {"completion": "", "tokens": 0, "finish_reason": NON_FINITE, "extracted": None, "score": 0.0}
-    progress(len(batch.rows) - len(batch.part.read()))
-    rows.save(
-        batch,
-        [
-            {
-                "problem": problem.id,
-                "sample": sample,
-                "prompt": problem.prompt,
-                "timed_out": False,
-                "seconds": 0.0,
-                **empty,
-            }
-            for problem, sample in batch.rows
-        ],
-    )
-    return 0
-
-
-def _may_reload(todo: deque[Shard], settings: Evaluate, environments: list[dict[str, str]]) -> bool:
-    """Whether one engine may serve several of these models: asked for, of use, and proven."""
-    first, last = todo[0], todo[-1]
-    if not settings.reload or len(todo) <= len(environments):
-        return False
-    if settings.backend == "transformers":
-        return True  # its reload is a fresh load
-    if reload.architecture(first.contestant) != reload.architecture(last.contestant):
-        return False
-    suite = first.batches[0].suite
-    exact = reload.proven(
-        first.contestant,
-        last.contestant,
-        engine_settings(settings) | {"on_cpu": _on_cpu(environments)},
-        engine_facts(settings),
-        [problem.prompt for problem in suite.problems],
-        suite.sampling.request(),
-        suite.asking,
-        environments[:2],
-        LOGS / "reload.log",
-    )
-    if not exact:
-        print("evaluate: reloading weights into one engine was not proven exact here; each model gets a fresh engine")
-    return exact
-
-
-def _on_cpu(environments: list[dict[str, str]]) -> bool:
-    return "CUDA_VISIBLE_DEVICES" not in environments[0]
-
-
-def _shards(pending: Pending, engines: int) -> list[Shard]:
-    """Whole models while there are as many as engines; the batches of fewer models are dealt out."""
-    pending = [(contestant, batches) for contestant, batches in pending if batches]
-    if not pending:
-        return []
-    parts = -(-engines // len(pending))
-    return [
-        Shard(contestant, tuple(batches[part::parts]))
-        for contestant, batches in pending
-        for part in range(parts)
-        if batches[part::parts]
-    ]
+def _rows(shares: Sequence[Share]) -> int:
+    return sum(len(share.asked) for share in shares)

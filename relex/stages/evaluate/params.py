@@ -6,29 +6,41 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from relex.core.section import Natural, Positive, Section
+from relex.core.section import Natural, Positive, PositiveFloat, Section
 from relex.stages.evaluate.suites import sampling
 from relex.stages.evaluate.suites.params import SuiteParams
 
 
-class Halving(Section):
-    """Successive halving on the choosing problems, when there are more than `above` candidates; `keep` are left."""
+class Proof(Section):
+    """How many problems and samples the proof may ask (relex/proof): no more of them than it needs."""
 
-    above: Positive
-    keep: Positive
+    first: Positive  # problems of the first look, of the race and of the gate
+    race_samples: Positive  # most samples a choosing problem
+    samples: Positive  # most samples a problem of the gate and of the guards
 
     @model_validator(mode="after")
-    def _ordered(self) -> Halving:
-        if self.keep > self.above:
-            raise ValueError(f"keep ({self.keep}) must not be above `above` ({self.above})")
+    def _ordered(self) -> Proof:
+        if self.race_samples > self.samples:
+            raise ValueError(f"race_samples ({self.race_samples}) must not be above samples ({self.samples})")
         return self
 
 
+class Budget(Section):
+    """What the proof may cost at most; null: no such limit. share: times the training's rollouts."""
+
+    rows: Positive | None
+    share: PositiveFloat | None
+    minutes: PositiveFloat | None
+
+
 class Evaluate(Section):
-    """Stage evaluate: one protocol for every model. samples to max_tokens hold for suites that do not set their own."""
+    """Stage evaluate: one protocol for every model. samples to max_tokens hold for suites that do not set their own.
+
+    A suite with temperature 0 has one sample a problem: all of them would be the same.
+    """
 
     seed: Natural
-    samples: Positive  # k of avg@k
+    samples: Positive  # k of the report's avg@k
     pass_k: tuple[Positive, ...] = Field(min_length=1)
     temperature: Annotated[float, Field(ge=0.0)]
     top_p: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -43,15 +55,21 @@ class Evaluate(Section):
     engines: Positive  # engine processes at a time: one per GPU, or on a CPU one per core or so
     tensor_parallel: Positive = 1  # GPUs that one engine spreads a model over
     cpu_kv_cache_gib: Positive = 1  # key-value cache of one engine on a CPU; a GPU's is what its memory leaves
-    problems_per_batch: Positive  # generated together; a kill loses only the completions under way
     gate_share: Annotated[float, Field(gt=0.0, lt=1.0)]  # share of validation kept for the gate
-    halving: Halving
+    proof: Proof
+    budget: Budget
+    report: Literal["winner", "all"]  # whose test and out-of-domain rows are complete: those a reader needs, or all
 
     @model_validator(mode="after")
     def _possible(self) -> Evaluate:
         errors = []
         if max(self.pass_k) > self.samples:
             errors.append(f"pass_k ({max(self.pass_k)}) must not exceed samples ({self.samples})")
+        if self.report == "all" and not any(self.budget.model_dump().values()):
+            errors.append(
+                "report: all generates every suite of every model, which nothing bounds: "
+                "give budget.rows, budget.share or budget.minutes"
+            )
         for suite in self.suites:
             errors.extend(sampling.faults(suite, sampling.resolve(suite, self), self.max_model_len))
         names = [suite.name for suite in self.suites]

@@ -1,161 +1,224 @@
-"""Stage evaluate: generate, score, and measure every model of the night under one protocol.
+"""Stage evaluate: generate what the proof asks for, score it, and report on what came of it.
 
+The policy of relex/proof says what to generate next; when it has decided, the suites that are only reported are asked.
 Writes evaluation/rows/<model>.parquet and metrics/evaluate.json, the same bytes from the same inputs, and the seconds
-into timings/evaluate.json. Rows come from the cache (rows.py) wherever their content has been evaluated before.
+into timings/evaluate.json. Rows come from the store (row_store.py) wherever their content has been evaluated before.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from relex.core import workspace
 from relex.core.asking import Asking
-from relex.core.atomic import new_folder, write_json
+from relex.core.atomic import new_folder, read_json, write_json
+from relex.core.errors import InputError
 from relex.core.timing import timed
-from relex.stages.evaluate import rows
+from relex.proof.plan import Plan
+from relex.proof.policy import BASE, CHAMPION, OBSERVED, Outcome, Player, play
+from relex.proof.roles import OOD, TEST
+from relex.proof.rules import Rules
+from relex.stages.evaluate import plan_kept, planned, rate
+from relex.stages.evaluate.asked import Asked
 from relex.stages.evaluate.contestants import Contestant, load_contestants
 from relex.stages.evaluate.engine.settings import engine_facts
-from relex.stages.evaluate.generation import generate
-from relex.stages.evaluate.halving import rounds, survivors
+from relex.stages.evaluate.generation import Generation, Want
 from relex.stages.evaluate.metrics import summarise
 from relex.stages.evaluate.params import Evaluate
-from relex.stages.evaluate.rows import Batch
-from relex.stages.evaluate.schema import CHOOSE
+from relex.stages.evaluate.row_store import RowStore, output_table
+from relex.stages.evaluate.schema import OUTPUT
 from relex.stages.evaluate.suites.suite import Suite, load_suites
 
+RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
 
-def run(evaluate: Evaluate, problems: Asking) -> None:
-    """Evaluate base, last observed, champion and candidates on every suite."""
+
+def run(evaluate: Evaluate, problems: Asking, decide: Rules) -> None:
+    """Evaluate base, last observed, champion and candidates, as far as the proof and its report ask."""
     with timed("evaluate") as details:
-        evaluation = Evaluation(evaluate, load_suites(evaluate, problems), load_contestants())
-        halving = evaluation.halve()
-        evaluation.fill(evaluation.contestants, evaluation.suites)
+        suites, contestants = load_suites(evaluate, problems), load_contestants()
+        store = RowStore(workspace.ROWS_CACHE, engine_facts(evaluate))
+        with Generation(evaluate, store, contestants) as generation:
+            evaluation = Evaluation(evaluate, decide, suites, contestants, store, generation)
+            plan = evaluation.plan()
+            outcome = evaluation.prove(plan)
+            evaluation.report(outcome)
+            details.update(generation.spent)
+        evaluation.note_rate(generation.spent)
         metrics = evaluation.write_rows()
-        write_json(workspace.EVALUATION_METRICS, evaluation.protocol() | {"metrics": metrics, "halving": halving})
-        rows.prune(workspace.ROWS_CACHE, evaluation.used)
-        details.update(evaluation.spent)
-        if evaluation.spent["generate_seconds"]:
-            details["tokens_per_engine_second"] = evaluation.spent["tokens"] / evaluation.spent["generate_seconds"]
-    print_table(metrics, [suite.name for suite in evaluation.suites])
+        write_json(
+            workspace.EVALUATION_METRICS, evaluation.protocol() | {"metrics": metrics, "proof": evaluation.proof(plan)}
+        )
+        store.prune()
+    print_table(metrics, [suite.name for suite in suites])
 
 
 class Evaluation:
-    """The suites, the models still in it, and where their rows are."""
+    """One night's proof and report."""
 
-    def __init__(self, settings: Evaluate, suites: list[Suite], contestants: list[Contestant]):
-        self.settings = settings
-        self.suites = suites
-        self.contestants = contestants
-        self.engine = engine_facts(self.settings)
-        self.spent: Counter[str] = Counter()
-        self.used: set[Path] = set()  # batches in the cache that this evaluation read
+    def __init__(
+        self,
+        settings: Evaluate,
+        rules: Rules,
+        suites: list[Suite],
+        contestants: list[Contestant],
+        store: RowStore,
+        generation: Generation,
+    ):
+        self._settings, self._rules = settings, rules
+        self._suites = {suite.name: suite for suite in suites}
+        self._contestants = {contestant.name: contestant for contestant in contestants}
+        self._rooms = planned.rooms_of(suites)
+        self._engine = engine_facts(settings)
+        self._generation = generation
+        self._asked = Asked(store, self._contestants, self._suites)
 
-    def batches(self, contestant: Contestant, suite: Suite) -> list[Batch]:
-        """The batches of one model on one suite."""
-        return rows.plan(workspace.ROWS_CACHE, contestant, suite, self.engine, self.settings.problems_per_batch)
+    def plan(self) -> Plan:
+        """What the proof may ask. Where minutes limit it, the plan of a run that was killed is kept."""
+        settings = self._settings
+        rollouts = None if settings.budget.share is None else _rollouts()
+        if settings.budget.minutes is None:
+            return self._planned(planned.row_budget(settings, rollouts, None))
+        key = plan_kept.key(self.protocol(), settings.model_dump(mode="json"), rollouts)
+        plan = plan_kept.read(key)
+        if plan is None:
+            rows = self._measured().rows(settings.budget.minutes)
+            plan = self._planned(planned.row_budget(settings, rollouts, rows))
+            plan_kept.write(key, plan)
+        return plan
 
-    def fill(self, contestants: Iterable[Contestant], suites: list[Suite], first: int | None = None) -> None:
-        """Generate what the cache lacks; of each suite only the `first` batches."""
-        pending, planned = [], set[Any]()
-        for contestant in contestants:
-            batches = [batch for suite in suites for batch in self.batches(contestant, suite)[:first]]
-            missing = [batch for batch in batches if not batch.whole() and batch.file not in planned]
-            planned.update(batch.file for batch in missing)
-            pending.append((contestant, missing))
-        self.spent.update(generate(pending, self.settings))
+    def _planned(self, rows: int | None) -> Plan:
+        candidates = sum(each.kind == "candidate" for each in self._contestants.values())
+        champion = CHAMPION in self._contestants
+        plan = planned.planned(self._settings, self._rooms, candidates, champion, rows)
+        print(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))
+        return plan
 
-    def halve(self) -> dict[str, Any] | None:
-        """Drop candidates on few choosing problems when there are many; what happened, or None when there are not."""
-        candidates = {c.name: c for c in self.contestants if c.kind == "candidate"}
-        if len(candidates) <= self.settings.halving.above:
-            return None
-        choosing = [suite for suite in self.suites if suite.role == CHOOSE]
-        most = max(len(self.batches(self.contestants[0], suite)) for suite in choosing)
-        played, names, before = [], list(candidates), len(candidates)
-        for turn in rounds(before, most, self.settings.halving.keep):
-            self.fill([candidates[name] for name in names], choosing, turn.batches)
-            scores = {name: self._score(candidates[name], choosing, turn.batches) for name in names}
-            names = survivors(scores, turn.kept)
-            problems = sum(
-                min(len(suite.problems), turn.batches * self.settings.problems_per_batch) for suite in choosing
+    def _measured(self) -> rate.Rate:
+        """What this machine makes of such a model; from rows of the base that the report needs anyway, where it has
+        never been measured."""
+        found = rate.read(self._rate_key())
+        if found is None:
+            reported = [suite for suite in self._suites.values() if suite.role == TEST] or [*self._suites.values()]
+            wants = [Want(self._contestants[BASE], suite, len(suite.problems), 1) for suite in reported]
+            self._generation.fill(wants, REPORT)
+            found = self.note_rate(self._generation.spent)
+        if found is None:
+            raise InputError(
+                "nothing says how many rows this machine makes in a minute",
+                where="evaluate.budget.minutes",
+                found="too few new rows to measure it",
+                todo="give rows instead, or a test suite of 200 problems or more",
             )
-            played.append({"problems": problems, "scores": scores, "kept": names})
-        self.contestants = [c for c in self.contestants if c.kind != "candidate" or c.name in names]
-        rows_each = sum(len(suite.problems) * suite.sampling.samples for suite in self.suites)
-        return {
-            "candidates": {name: candidates[name].facts() for name in candidates},
-            "rounds": played,
-            "rows_saved": self._rows_saved(list(candidates.values()), names, rows_each),
-            "rows_without": before * rows_each,
-        }
+        return found
 
-    def _score(self, contestant: Contestant, suites: list[Suite], first: int) -> float:
-        """avg@k on the first batches of the choosing suites: the mean over the suites."""
-        values = []
-        for suite in suites:
-            table = self._load(self.batches(contestant, suite)[:first])
-            values.append(sum(table.column("score").to_pylist()) / table.num_rows)
-        return round(sum(values) / len(values), 6)
+    def _rate_key(self) -> str:
+        base = self._contestants[BASE]
+        return rate.key(self._engine, self._settings.engines, base.speech_sha256)
 
-    def _load(self, batches: list[Batch]) -> pa.Table:
-        self.used.update(batch.file for batch in batches)
-        return rows.load(batches)
+    def note_rate(self, spent: Mapping[str, Any]) -> rate.Rate | None:
+        """Keep how fast it went. spent: as Generation counts it."""
+        parts = [spent[part] for part in (RACE, GATE, GUARDS, REPORT) if part in spent]
+        seconds = sum(part["generate_seconds"] for part in parts) / self._settings.engines
+        return rate.note(self._rate_key(), sum(part["rows"] for part in parts), seconds, spent["start_seconds"])
 
-    def _rows_saved(self, candidates: list[Contestant], kept: list[str], rows_each: int) -> int:
-        dropped = [candidate for candidate in candidates if candidate.name not in kept]
-        made = sum(
-            len(batch.rows)
-            for candidate in dropped
-            for suite in self.suites
-            if suite.role == CHOOSE
-            for batch in self.batches(candidate, suite)
-            if batch.whole()
+    def prove(self, plan: Plan) -> Outcome:
+        """Generate what the policy asks until it has decided."""
+        players = [Player(each.name, each.kind, each.step, each.model_sha256) for each in self._contestants.values()]
+        proof = play(players, self._rooms, plan, self._rules, self._asked)
+        while True:
+            try:
+                ask = next(proof)
+            except StopIteration as end:
+                return end.value
+            self._ask(ask.purpose, ask.models, ask.asked)
+
+    def report(self, outcome: Outcome) -> None:
+        """Ask the suites that are reported of whom the report is about; nothing is decided on them any more."""
+        named = [BASE, OBSERVED, CHAMPION, outcome.promoted]
+        everyone = self._settings.report == "all"
+        models = [name for name in self._contestants if everyone or name in named]
+        asked = tuple((room.name, room.problems, room.reported) for room in self._rooms if room.role in (TEST, OOD))
+        self._ask(REPORT, models, asked)
+
+    def _ask(self, purpose: str, models: Iterable[str], asked: tuple[tuple[str, int, int], ...]) -> None:
+        models = list(models)
+        self._generation.fill(
+            [
+                Want(self._contestants[name], self._suites[suite], problems, samples)
+                for name in models
+                for suite, problems, samples in asked
+            ],
+            purpose,
         )
-        return len(dropped) * rows_each - made
+        self._asked.add(purpose, models, asked)
 
     def write_rows(self) -> dict[str, dict[str, Any]]:
-        """evaluation/rows/<model>.parquet; the metrics by model and suite."""
-        settings = self.settings
+        """evaluation/rows/<model>.parquet; the metrics by model and suite, of what was asked."""
+        settings = self._settings
         metrics: dict[str, dict[str, Any]] = {}
         with new_folder(workspace.EVALUATION, replace=True) as folder:
             (folder / "rows").mkdir()
-            for contestant in self.contestants:
-                metrics[contestant.name] = {}
-                with pq.ParquetWriter(folder / "rows" / f"{contestant.name}.parquet", rows.OUTPUT) as writer:
-                    for suite in self.suites:
-                        table = self._load(self.batches(contestant, suite))
-                        writer.write_table(rows.output_table(contestant, suite, table))
-                        metrics[contestant.name][suite.name] = summarise(
+            for name, contestant in self._contestants.items():
+                metrics[name] = {}
+                with pq.ParquetWriter(folder / "rows" / f"{name}.parquet", OUTPUT) as writer:
+                    for suite in self._suites.values():
+                        if (name, suite.name) not in self._asked.reached:
+                            continue
+                        table = self._asked.table(name, suite.name, *self._asked.reached[name, suite.name])
+                        writer.write_table(output_table(contestant, suite, table))
+                        metrics[name][suite.name] = summarise(
                             table, settings.pass_k, settings.confidence, settings.resamples, settings.seed
                         )
         return metrics
 
     def protocol(self) -> dict[str, Any]:
-        """metrics/evaluate.json without the metrics."""
+        """metrics/evaluate.json without what was found."""
         return {
             "protocol": {
-                "engine": {key: value for key, value in self.engine.items() if key != "code"},
-                "confidence": self.settings.confidence,
-                "resamples": self.settings.resamples,
-                "suites": {suite.name: suite.protocol() for suite in self.suites},
+                "engine": {key: value for key, value in self._engine.items() if key != "code"},
+                "confidence": self._settings.confidence,
+                "resamples": self._settings.resamples,
+                "suites": {suite.name: suite.protocol() for suite in self._suites.values()},
             },
-            "models": {contestant.name: contestant.facts() for contestant in self.contestants},
+            "models": {contestant.name: contestant.facts() for contestant in self._contestants.values()},
+        }
+
+    def proof(self, plan: Plan) -> dict[str, Any]:
+        """For metrics/evaluate.json: what could be asked, and what each part took."""
+        return {
+            "plan": plan.facts() | {"report": self._settings.report},
+            "spent": {
+                part: {"rows": self._asked.rows[part], "tokens": self._asked.tokens[part]}
+                for part in (RACE, GATE, GUARDS, REPORT)
+            },
         }
 
 
+def _rollouts() -> int:
+    """What the training drew, for a budget in shares of it."""
+    found = read_json(workspace.TRAIN_METRICS)
+    if not isinstance(found, dict) or type(found.get("completions")) is not int:
+        raise InputError(
+            "it does not say how many rollouts there were", where=workspace.TRAIN_METRICS, todo="dvc repro"
+        )
+    return found["completions"]
+
+
 def print_table(metrics: dict[str, dict[str, Any]], suites: list[str]) -> None:
-    """avg@k by model and suite."""
+    """avg@k by model and suite; a dash where a model was not asked."""
     width = max([22, *map(len, metrics)])
     columns = [max(8, len(suite)) for suite in suites]
     print("share of right samples".ljust(width), *(s.rjust(c) for s, c in zip(suites, columns, strict=True)), sep="  ")
     for name, by_suite in metrics.items():
-        values = [
-            next(v["value"] for key, v in by_suite[suite].items() if key.startswith("avg_at_")) for suite in suites
-        ]
-        print(name.ljust(width), *(f"{v:{c}.3f}" for v, c in zip(values, columns, strict=True)), sep="  ")
+        cells = [_cell(by_suite.get(suite), c) for suite, c in zip(suites, columns, strict=True)]
+        print(name.ljust(width), *cells, sep="  ")
+
+
+def _cell(found: dict[str, Any] | None, width: int) -> str:
+    if found is None:
+        return "-".rjust(width)
+    value = next(facts["value"] for key, facts in found.items() if key.startswith("avg_at_"))
+    return f"{value:{width}.3f}"

@@ -51,6 +51,34 @@ def read_table(path: Path, where: str = "") -> list[dict[str, Any]]:
     raise InputError("unknown kind of file", where=place, expected=".jsonl, .parquet or .csv")
 
 
+def check_columns(path: Path, wanted: Mapping[str, str], where: str) -> None:
+    """InputError when the file lacks a column, by a look at its first row. wanted: the key that names each column."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        try:
+            there = list(pq.read_schema(path).names)
+        except (ValueError, OSError) as error:
+            raise InputError("the file cannot be read", where=f"{where}: {path}", found=error) from error
+    elif path.suffix == ".csv":
+        with open(path, newline="", encoding="utf-8", errors="replace") as handle:
+            there = next(csv.reader(handle), [])
+    else:
+        try:
+            there = list(next(_json_lines(path), {}))
+        except (ValueError, OSError) as error:
+            raise InputError("the file cannot be read", where=f"{where}: {path}", found=error) from error
+    for key, column in wanted.items():
+        if there and column not in there:
+            raise InputError(
+                "a column is missing",
+                where=f"{where}: {path}",
+                expected=repr(column),
+                found=", ".join(map(str, there))[:300],
+                todo=f"name the column in {where}.{key}",
+            )
+
+
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8", newline=_NEWLINE) as handle:
         lines = enumerate(iter(lambda: handle.readline(_LONGEST + 1), ""), 1)

@@ -1,21 +1,29 @@
-"""The chart of accuracy against horizon: what was measured on problems that nothing was chosen on."""
+"""The chart of accuracy against horizon: what the race saw, and what the reported problems say of those that count."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relex.stages.report import words
-from relex.stages.report.data import Evaluation, Night
+from relex.stages.report.data import Evaluation, Interval, Night
 from relex.stages.report.svg import COLOURS, NARROW, WIDE, svg, window_band
 
 _SHADES = (COLOURS["ood"], COLOURS["s5"], COLOURS["s6"])
+_RACE = (COLOURS["observed"], COLOURS["null"], COLOURS["muted"])
+_NAMES = {
+    "choose": "race (choosing problems)",
+    "test": "test (same kind of problem)",
+    "ood": "out of domain (harder)",
+}
 
 
 def accuracy_charts(night: Night) -> dict[str, Markup]:
     """The same chart for a desk ("wide") and for a phone ("narrow")."""
-    title = f"{words.avg_at(night.evaluation)} against optimiser step, test and out-of-domain problems"
+    title = "Share of right samples against optimiser step, in the race and on test and out-of-domain problems"
 
     def draw(figure: Figure) -> None:
         _draw(figure, night, wide=figure.get_figwidth() > WIDE / 100)
@@ -30,34 +38,42 @@ def _draw(figure: Figure, night: Night, wide: bool) -> None:
     evaluation = night.evaluation
     axes = figure.subplots()
     window_band(axes, night.window, "observed window")
-    lines = [(suite, COLOURS["test"], "o") for suite in evaluation.suites("test")]
-    lines += [(suite, shade, "s") for suite, shade in zip(evaluation.suites("ood"), _SHADES * 9, strict=False)]
-    for suite, colour, marker in lines:
+    reported = [(suite, COLOURS["test"], "o") for suite in evaluation.suites("test")]
+    reported += [(suite, shade, "s") for suite, shade in zip(evaluation.suites("ood"), _SHADES * 9, strict=False)]
+    for suite, colour in zip(evaluation.suites("choose"), _RACE * 9, strict=False):
+        _line(axes, night, suite, colour, "D")
+        _numbers_of_problems(axes, night, suite, colour)
+    for suite, colour, marker in reported:
         _line(axes, night, suite, colour, marker)
-    for suite, colour, _ in lines:
+    for suite, colour, _ in reported:
         _champion(axes, evaluation, suite, colour)
     _mark_finalist(axes, night)
     _scale(axes, night, wide)
-    axes.set_ylabel(f"{words.avg_at(evaluation)}")
+    axes.set_ylabel("share of right samples")
     figure.legend(loc="outside lower center", ncols=2 if wide else 1)
 
 
-def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> None:
-    """Trained part solid up to the last observed step, forecasts dashed from there on, intervals as bars."""
-    evaluation, window = night.evaluation, night.window
+def _by_step(night: Night, suite: str) -> list[tuple[int, str, Interval | None]]:
+    """(step, model, accuracy) of the models that have a step; accuracy None where one was not asked this suite."""
+    evaluation = night.evaluation
     names = evaluation.of_kind("base") + evaluation.of_kind("observed") + evaluation.of_kind("candidate")
-    found = [(evaluation.models[name].step or 0, evaluation.accuracy(name, suite)) for name in names]
-    measured = [(step, accuracy) for step, accuracy in found if accuracy is not None]
-    trained = [(step, accuracy.value) for step, accuracy in measured if step <= window]
-    forecast = trained[-1:] + [(step, accuracy.value) for step, accuracy in measured if step > window]
-    label = (
-        f"{suite}, out of domain"
-        if evaluation.protocol.suites[suite].role == "ood" and suite != "ood"
-        else _NAMES.get(suite, suite)
-    )
-    axes.plot(*zip(*trained, strict=True), color=colour, label=label)
-    axes.plot(*zip(*forecast, strict=True), color=colour, linestyle=(0, (4, 2)))
-    for step, accuracy in measured:
+    return [(evaluation.models[name].step or 0, name, evaluation.accuracy(name, suite)) for name in names]
+
+
+def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> None:
+    """Trained part solid up to the last observed step, forecasts dashed from there on, intervals as bars.
+
+    Nothing is drawn across a model that was not asked: what lies there is not known.
+    """
+    window, models = night.window, _by_step(night, suite)
+    for (step, _, here), (following, _, there) in pairwise(models):
+        if here is not None and there is not None:
+            style = "solid" if following <= window else (0, (4, 2))
+            axes.plot([step, following], [here.value, there.value], color=colour, linestyle=style)
+    axes.plot([], [], color=colour, marker=marker, markersize=6, label=_label(night.evaluation, suite))
+    for step, _, accuracy in models:
+        if accuracy is None:
+            continue
         axes.errorbar(
             step,
             accuracy.value,
@@ -73,7 +89,21 @@ def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> Non
         )
 
 
-_NAMES = {"test": "test (same kind of problem)", "ood": "out of domain (harder)"}
+def _numbers_of_problems(axes: Axes, night: Night, suite: str, colour: str) -> None:
+    """Above each interval of the race, how many problems it rests on: those that left early were asked fewer."""
+    for step, name, accuracy in _by_step(night, suite):
+        if accuracy is not None:
+            number = str(night.evaluation.asked(name, suite)[0])
+            axes.annotate(number, (step, accuracy.high), (0, 4), textcoords="offset points", ha="center", color=colour)
+
+
+def _label(evaluation: Evaluation, suite: str) -> str:
+    role = evaluation.protocol.suites[suite].role
+    if role == "ood" and suite != "ood":
+        return f"{suite}, out of domain"
+    if role == "choose" and suite != "choose":
+        return f"race, {suite}"
+    return _NAMES.get(suite, suite)
 
 
 def _champion(axes: Axes, evaluation: Evaluation, suite: str, colour: str) -> None:
@@ -103,7 +133,7 @@ def _scale(axes: Axes, night: Night, wide: bool) -> None:
     evaluation, window = night.evaluation, night.window
     steps = sorted({evaluation.models[name].step or 0 for name in evaluation.of_kind("candidate")} | {0, window})
     axes.set_xlim(-0.02 * steps[-1], 1.04 * steps[-1])
-    axes.set_ylim(bottom=0.0, top=min(max(axes.get_ylim()[1], 0.1) + 0.04, 1.05))
+    axes.set_ylim(bottom=0.0, top=min(max(axes.get_ylim()[1], 0.1) + 0.06, 1.09))
     spaced = _spaced(steps, steps[-1] / (16 if wide else 7))
     axes.set_xticks(spaced, [str(step) for step in spaced])
     axes.set_xlabel("optimiser step")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from relex.stages.report.decision import Decision
 from relex.stages.report.diagnosis import Diagnosis
 from relex.stages.report.facts import Facts, Number
 
@@ -27,7 +28,10 @@ class Model(Facts):
 
 
 class Suite(Facts):
-    """One suite of problems: role choose, gate, test or ood, and how completions were drawn."""
+    """One suite of problems: role choose, gate, test or ood, and how completions are drawn.
+
+    problems, samples: of the whole suite. The proof asks for what it needs: Evaluation.asked says how many that were.
+    """
 
     role: str
     problems: int
@@ -47,12 +51,37 @@ class Protocol(Facts):
     suites: dict[str, Suite]
 
 
+class Plan(Facts):
+    """What the proof was allowed: problems of the first look, most samples a problem in each part, whose test rows."""
+
+    first: int
+    race: int
+    gate: int
+    guards: int
+    report: Literal["winner", "all"]
+
+
+class Part(Facts):
+    """What one part of the proof asked for: rows (one problem, one sample, one model) and the tokens in them."""
+
+    rows: int
+    tokens: int
+
+
+class Proof(Facts):
+    """spent: by part, such as race."""
+
+    plan: Plan
+    spent: dict[str, Part]
+
+
 class Evaluation(Facts):
     """metrics/evaluate.json; metrics[model][suite][metric] is an Interval where it is one, else a count."""
 
     protocol: Protocol
     models: dict[str, Model]
     metrics: dict[str, dict[str, dict[str, Interval | Number]]]
+    proof: Proof
 
     def interval(self, model: str, suite: str, metric: str) -> Interval | None:
         """One metric with its interval; None where that model was not measured so."""
@@ -60,12 +89,17 @@ class Evaluation(Facts):
         return found if isinstance(found, Interval) else None
 
     def accuracy(self, model: str, suite: str) -> Interval | None:
-        """avg@k, whatever k was."""
-        return self.interval(model, suite, self.accuracy_metric(suite))
+        """avg@k, whatever k was for this model on this suite; None where it was not asked."""
+        names = (name for name in self.metrics.get(model, {}).get(suite, {}) if name.startswith("avg_at_"))
+        name = next(names, None)
+        return self.interval(model, suite, name) if name else None
 
-    def accuracy_metric(self, suite: str) -> str:
-        """Its key, such as avg_at_8."""
-        return f"avg_at_{self.protocol.suites[suite].samples}"
+    def asked(self, model: str, suite: str) -> tuple[int, int]:
+        """(problems, samples a problem) that this model was asked of this suite; (0, 0) where it was not."""
+        found = self.metrics.get(model, {}).get(suite, {})
+        counts = [found.get(name, 0) for name in ("problems", "samples")]
+        problems, samples = (int(count) if isinstance(count, float | int) else 0 for count in counts)
+        return problems, samples
 
     def suites(self, role: str) -> list[str]:
         """Names of the suites of a role, in the file's order."""
@@ -90,74 +124,36 @@ class TrainFacts(Facts):
 
     steps: int
     completions: int
+    tokens: int | None = None
     share_without_signal: Number
     share_truncated: Number
     ended: Literal["steps", "time", "skill"] = "steps"
     warning: str | None = None
 
 
+class Generated(Facts):
+    """What one part of the proof really generated: rows that were known before are not among them. Engine seconds."""
+
+    rows: int = 0
+    generate_seconds: Number = 0.0
+    score_seconds: Number = 0.0
+
+
 class Timing(Facts):
-    """timings/<stage>.json: wall seconds of the stage, and of each optimiser step where it is the training."""
+    """timings/<stage>.json: wall seconds of the stage; steps: of each optimiser step, where it is the training.
+
+    The others are the evaluation's alone: what each part generated, and what its engines cost before the first token.
+    """
 
     seconds: Number
     steps: tuple[Number, ...] = ()
-
-
-class Test(Facts):
-    """A paired test on the gate's problems: gain and its interval, shares of 1."""
-
-    against: str
-    gain: Number
-    low: Number
-    high: Number
-    p_value: Number
-    level: Number
-    min_gain: Number
-    passed: bool
-
-
-class Guard(Facts):
-    """A limit that a value, a share of 1, must not exceed."""
-
-    guard: str
-    suite: str
-    against: str | None = None
-    value: Number
-    limit: Number
-    passed: bool
-
-
-class Verdict(Facts):
-    """What one model met at the gate."""
-
-    name: str
-    passed: bool
-    tests: list[Test]
-    guards: list[Guard]
-
-
-class Candidate(Facts):
-    """A candidate as the decision saw it: avg@k on so many choosing problems, and the checks its step outreaches."""
-
-    name: str
-    step: int
-    choose: Number
-    problems: int
-    beyond: tuple[str, ...] = ()
-
-
-class Decision(Facts):
-    """metrics/decision.json. winner: a model's name; None when nothing passed and there is no champion."""
-
-    outcome: Literal["promote-candidate", "promote-observed", "keep-champion"]
-    promote: bool
-    sentence: str
-    winner: str | None
-    winner_model_sha256: str | None
-    verdicts: list[Verdict]
-    candidates: list[Candidate]
-    tried: int
-    level: Number
+    race: Generated = Generated()
+    gate: Generated = Generated()
+    guards: Generated = Generated()
+    report: Generated = Generated()
+    start_seconds: Number = 0.0
+    engine_starts: int | None = None
+    reloads: int = 0
 
 
 class Night(Facts):

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.errors import InputError, InputErrors
-from relex.stages.report.data import BaseFacts, Decision, Evaluation, Night, Timing, TrainFacts
+from relex.stages.report.data import BaseFacts, Evaluation, Night, Timing, TrainFacts
+from relex.stages.report.decision import Decision
 from relex.stages.report.diagnosis import Diagnosis
 from relex.stages.report.facts import Facts
 

@@ -21,6 +21,7 @@ from relex.stages.report.charts import (
     seconds_chart,
     spectrum_chart,
 )
+from relex.stages.report.cost import cost, proof_cost
 from relex.stages.report.data import Night
 from relex.stages.report.read import read_night
 
@@ -44,6 +45,7 @@ def page(night: Night) -> str:
         "share": words.share,
         "points": words.points,
         "seconds": words.seconds,
+        "times": words.times,
         "limited": lambda guard, value: words.points(value) if guard.against else f"{100 * value:.1f} %",
         "multiple": lambda step: words.multiple(step, night.window),
         "between": lambda found: words.between(found.low, found.high),
@@ -58,15 +60,18 @@ def _content(night: Night) -> dict[str, Any]:
         "headline": headline,
         "numbers": numbers,
         "avg": words.avg_at(night.evaluation),
+        "reported": any(map(night.evaluation.suites, ("test", "ood"))),
         "verdicts": [(tables.called(night, verdict.name), verdict) for verdict in night.decision.verdicts],
         "tiles": tables.tiles(night),
         "called": lambda name: tables.called(night, name),
         "columns": tables.columns(night),
         "rows": tables.accuracy_rows(night),
-        "dropped": tables.dropped(night),
         "pass_k": tables.pass_k(night),
         "coefficients": tables.coefficient_rows(night),
-        "cost": tables.cost(night),
+        "cost": cost(night),
+        "proof": proof_cost(night),
+        "asked": words.asked,
+        "ended": words.ENDED,
         "identity": tables.identity(night),
         "has_champion": bool(night.evaluation.of_kind("champion")),
         "farthest": night.finalist is not None and night.finalist == night.evaluation.of_kind("candidate")[-1],
@@ -75,7 +80,7 @@ def _content(night: Night) -> dict[str, Any]:
 
 def _charts(night: Night) -> dict[str, Any]:
     return {
-        "accuracy": accuracy_charts(night) if any(map(night.evaluation.suites, ("test", "ood"))) else None,
+        "accuracy": accuracy_charts(night),
         "reward": reward_chart(night),
         "spectrum": spectrum_chart(night),
         "coefficient_lines": coefficient_charts(night),

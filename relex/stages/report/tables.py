@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
 from relex.stages.report import words
 from relex.stages.report.charts import largest
-from relex.stages.report.data import Candidate, Interval, Night
+from relex.stages.report.cost import cost
+from relex.stages.report.data import Interval, Night
+from relex.stages.report.decision import Candidate
 
 _ROLES = {"test": "only reported", "ood": "guards", "choose": "picks", "gate": "proves"}
 
 _BEYOND = {"backtest": "backtest", "likelihood": "likelihood's peak"}
 _NAMES = {"base": "the base", "observed": "the last observed", "champion": "the champion"}
+_WHERE = {"test": "test {}", "ood": "out of domain {}", "gate": "right at the gate"}
 _TO = "\N{RIGHTWARDS ARROW}"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A suite: its name and what its problems are for."""
+    """A suite: its name, what its problems are for, and whether that is (also) to be reported."""
 
     suite: str
     purpose: str
+    reported: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Share of right samples with its interval, and what it rests on, where models of one column differ in that."""
+
+    accuracy: Interval
+    asked: str
 
 
 @dataclass(frozen=True)
 class AccuracyRow:
-    """One model. cells: a value with its interval per column; passed: pass@k on test; cut: worst share cut off."""
+    """One model. cells: per column, None where it was not asked; passed: pass@k on test; cut: worst share cut off."""
 
     name: str
     mark: str
     note: str
-    cells: tuple[Interval | None, ...]
+    cells: tuple[Cell | None, ...]
     passed: Interval | None
     cut: float | None
 
@@ -44,33 +55,19 @@ class Tile:
     label: str
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Steps and seconds; None where no stage left them.
-
-    per_step: median of this night's steps. target: the step of the forecast that met the gate, or the farthest one.
-    beyond: an estimate, the seconds of training on from the trained steps to the target.
-    """
-
-    trained_steps: int
-    per_step: float | None
-    target: int | None
-    beyond: float | None
-    total: float
-    extrapolation: float | None
-    forecasts: int
-    evaluation_above_training: bool
-
-
 def columns(night: Night) -> list[Column]:
     """The suites in the order of their roles."""
-    return [Column(suite, purpose) for role, purpose in _ROLES.items() for suite in night.evaluation.suites(role)]
+    return [
+        Column(suite, purpose, role in ("test", "ood"))
+        for role, purpose in _ROLES.items()
+        for suite in night.evaluation.suites(role)
+    ]
 
 
 def accuracy_rows(night: Night) -> list[AccuracyRow]:
     """Base, last observed, champion, then the candidates by step."""
     evaluation, decision = night.evaluation, night.decision
-    beyond = {candidate.name: _beyond(candidate) for candidate in decision.candidates}
+    notes = {candidate.name: _note(candidate) for candidate in decision.candidates}
     rows = []
     for name in (name for kind in ("base", "observed", "champion", "candidate") for name in evaluation.of_kind(kind)):
         mark = ""
@@ -85,8 +82,8 @@ def accuracy_rows(night: Night) -> list[AccuracyRow]:
             AccuracyRow(
                 name=words.model(name, evaluation.models[name], night.window),
                 mark=mark,
-                note=beyond.get(name, ""),
-                cells=tuple(evaluation.accuracy(name, column.suite) for column in columns(night)),
+                note=notes.get(name, ""),
+                cells=tuple(_cell(night, name, column) for column in columns(night)),
                 passed=_pass_on_test(night, name),
                 cut=max(cut, default=None),
             )
@@ -94,21 +91,21 @@ def accuracy_rows(night: Night) -> list[AccuracyRow]:
     return rows
 
 
-def _beyond(candidate: Candidate) -> str:
-    return (
-        f"beyond the {' and the '.join(_BEYOND.get(what, what) for what in candidate.beyond)}"
-        if candidate.beyond
-        else ""
-    )
+def _cell(night: Night, name: str, column: Column) -> Cell | None:
+    """Which problems and how many samples stand with the parts of the proof alone: each model was asked its own."""
+    accuracy = night.evaluation.accuracy(name, column.suite)
+    if accuracy is None:
+        return None
+    by_need = night.evaluation.protocol.suites[column.suite].role in ("choose", "gate")
+    return Cell(accuracy, words.asked(*night.evaluation.asked(name, column.suite)) if by_need else "")
 
 
-def dropped(night: Night) -> list[tuple[str, str, int]]:
-    """Candidates that successive halving left behind: name, avg@k on the choosing problems, and how many those were."""
-    return [
-        (words.candidate(found.name, found.step, night.window), words.share(found.choose), found.problems)
-        for found in night.decision.candidates
-        if found.name not in night.evaluation.models
-    ]
+def _note(candidate: Candidate) -> str:
+    """When it left the race, and what its step lies beyond."""
+    said = [] if candidate.left is None else [f"left the race after look {candidate.left}"]
+    if candidate.beyond:
+        said.append(f"beyond the {' and the '.join(_BEYOND.get(what, what) for what in candidate.beyond)}")
+    return "; ".join(said)
 
 
 def pass_k(night: Night) -> int | None:
@@ -143,13 +140,13 @@ def tiles(night: Night) -> list[Tile]:
         for test in verdict.tests
         if (verdict.name, test.against) == (after, before)
     ]
-    for suite in evaluation.suites("test")[:1] + evaluation.suites("ood")[:1]:
+    reported = evaluation.suites("test")[:1] + evaluation.suites("ood")[:1]
+    both = [suite for suite in reported if evaluation.accuracy(before, suite) and evaluation.accuracy(after, suite)]
+    for suite in both or evaluation.suites("gate")[:1]:  # a forecast that was refused is not reported on
         old, new = evaluation.accuracy(before, suite), evaluation.accuracy(after, suite)
         if old and new:
-            where = "out of domain" if evaluation.protocol.suites[suite].role == "ood" else "test"
-            label = (
-                f"{where} {words.avg_at(evaluation)}: {_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
-            )
+            where = _WHERE[evaluation.protocol.suites[suite].role].format(words.avg_at(evaluation))
+            label = f"{where}: {_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
             found.append(Tile(f"{words.share(old.value)} {_TO} {words.share(new.value)}", label))
     spent = cost(night)
     if spent.target is not None:
@@ -182,32 +179,6 @@ def coefficient_rows(night: Night) -> list[dict[str, str]]:
             }
         )
     return rows
-
-
-def cost(night: Night) -> Cost:
-    """What the night spent, and what reaching its forecast by training would have cost at this night's pace."""
-    training = night.timings.get("train")
-    per_step = None
-    if training is not None:
-        per_step = statistics.median(training.steps) if training.steps else training.seconds / max(night.train.steps, 1)
-    models = night.evaluation.models
-    candidates = night.evaluation.of_kind("candidate")
-    about = night.finalist or (candidates[-1] if candidates else None)
-    target = models[about].step if about else None
-    beyond = None
-    if per_step is not None and target is not None:
-        beyond = max(target - night.train.steps, 0) * per_step
-    spent = {stage: timing.seconds for stage, timing in night.timings.items()}
-    return Cost(
-        trained_steps=night.train.steps,
-        per_step=per_step,
-        target=target,
-        beyond=beyond,
-        total=sum(spent.values()),
-        extrapolation=spent.get("extrapolate"),
-        forecasts=len(candidates),
-        evaluation_above_training=spent.get("evaluate", 0.0) > spent.get("train", float("inf")),
-    )
 
 
 def identity(night: Night) -> list[tuple[str, str]]:

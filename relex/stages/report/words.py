@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from relex.stages.report.data import Evaluation, Model
 
+# How a sequential test ended.
+ENDED = {
+    "proven": "proven",
+    "futile": "no longer to be expected",
+    "spent": "not proven: samples spent",
+    "stopped": "stopped: another test failed",
+}
+
 
 def share(value: float) -> str:
     """A share of 1 with three digits, without its leading zero: .482."""
@@ -65,7 +73,18 @@ def candidate(name: str, step: int, window: int) -> str:
     return f"forecast {step}{'' if name == f'step_{step:06d}' else f' {name}'} ({multiple(step, window)})"
 
 
+def times(value: float) -> str:
+    """A ratio: 0.52x, 3.1x, 24x."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def asked(problems: int, samples: int) -> str:
+    """What a share rests on: 50 problems x 2."""
+    return f"{problems} problem{'' if problems == 1 else 's'} \N{MULTIPLICATION SIGN} {samples}"
+
+
 def avg_at(evaluation: Evaluation) -> str:
-    """avg@8, or avg@k where the suites differ in k."""
-    drawn = {suite.samples for suite in evaluation.protocol.suites.values()}
+    """avg@8 on the suites that are reported, or avg@k where they differ in k."""
+    roles = ("test", "ood")
+    drawn = {suite.samples for suite in evaluation.protocol.suites.values() if suite.role in roles}
     return f"avg@{drawn.pop()}" if len(drawn) == 1 else "avg@k"

@@ -237,7 +237,7 @@ FILE = {"kind": "file", "path": "q.jsonl"}
         ({"source": {"kind": "nowhere"}}, "kind"),
         ({"source": FILE, "template": "Answer this:"}, "the template drops the problem"),
         ({"source": FILE, "role": "training"}, "role"),
-        ({"source": FILE, "temperature": 0.0}, "temperature 0 is greedy"),
+        ({"source": FILE, "temperature": 0.0, "samples": 2}, "temperature 0 is greedy"),
         ({"source": FILE, "max_tokens": 40_000}, "must be below max_model_len"),
         ({"source": FILE, "name": "validation"}, "distinct names"),
         ({"source": FILE, "bogus": 1}, "unknown key"),

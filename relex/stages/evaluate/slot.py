@@ -1,0 +1,87 @@
+"""One place for an engine, and the engine in it: kept, reloaded or replaced when another model is to be served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relex.core.workspace import STATE
+from relex.stages.evaluate.contestants import Contestant
+from relex.stages.evaluate.engine.process import EngineProcess
+from relex.stages.evaluate.reload import architecture, servable
+
+LOGS = STATE / "engines"
+
+
+class Slot:
+    """At most one engine at a time. One thread uses it; `kill` is for another one.
+
+    settings: of the engine process, without its model. twins: whether an engine that shall be reloaded must be given
+    untied twins (reload.py).
+    """
+
+    def __init__(self, number: int, settings: dict[str, Any], environment: dict[str, str], *, twins: bool):
+        self._number, self._settings, self._environment, self.twins = number, settings, environment, twins
+        self._engine: EngineProcess | None = None
+        self._architecture = ""  # within which this engine may be reloaded
+        self._killed = False
+        self.model: str | None = None  # the hash of the one it holds
+        self.next: str | None = None  # of the one that it holds or is about to
+        self.starts = 0
+        self.reloads = 0
+
+    @property
+    def engine(self) -> EngineProcess:
+        """The running engine."""
+        if self._engine is None:
+            raise RuntimeError("no engine was started in this slot")
+        return self._engine
+
+    @property
+    def reloadable(self) -> bool:
+        """Whether it can take up another model, of the same architecture, without a start."""
+        return self._engine is not None and bool(self._architecture)
+
+    def serve(self, contestant: Contestant, *, exact: bool) -> None:
+        """Have an engine hold this model. exact: whether a reload is known to be (reload_proof.py)."""
+        if self.model == contestant.model_sha256:
+            return
+        if exact and self.reloadable and self._architecture == architecture(contestant):
+            self.reload(contestant)
+        else:
+            self.start(contestant, reloadable=exact)
+
+    def start(self, contestant: Contestant, *, reloadable: bool) -> None:
+        """A fresh engine, in place of any that runs. reloadable: on what an engine must be started to be reloaded."""
+        self.close()
+        self.next = contestant.model_sha256
+        folder = servable(contestant) if reloadable and self.twins else contestant.folder
+        self._engine = EngineProcess(
+            self._settings | {"model": str(folder)}, LOGS / f"{contestant.name}-{self._number}.log", self._environment
+        )
+        if self._killed:
+            self._engine.kill()
+        self._engine.wait_until_ready()
+        self.model = self.next = contestant.model_sha256
+        self.starts += 1
+        if reloadable or not self.twins or servable(contestant) == contestant.folder:
+            self._architecture = architecture(contestant)
+
+    def reload(self, contestant: Contestant) -> None:
+        """Put another model into the running engine."""
+        self.model = None
+        self.engine.reload(servable(contestant) if self.twins else contestant.folder)
+        self.model = self.next = contestant.model_sha256
+        self.reloads += 1
+
+    def kill(self) -> None:
+        """End the engine, and any that is started later, at once, from another thread."""
+        self._killed = True
+        if self._engine is not None:
+            self._engine.kill()
+
+    def close(self) -> None:
+        """End the engine, if one runs."""
+        engine, self._engine, self._architecture = self._engine, None, ""
+        self.model = self.next = None
+        if engine is not None:
+            engine.close()
