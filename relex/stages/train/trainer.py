@@ -75,6 +75,12 @@ class Trainer(GRPOTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a training state is not a model to publish."""
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """As the trainer does, but not for tied weights: a state holds them once, under their first name."""
+        own = dict(self.model.named_parameters()).keys() | dict(self.model.named_buffers()).keys()
+        missing = [name for name in load_result.missing_keys if name in own]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
     def _seed_rollouts(self) -> None:
         config = self.args
 
