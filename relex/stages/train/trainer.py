@@ -97,7 +97,6 @@ class Trainer(GRPOTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a training state is not a model to publish."""
 
-<<<<<<< HEAD
     def _seed_vllm(self) -> None:
         engine, processes = self.vllm_generation, self.accelerator.num_processes
         if engine.mode == "colocate":
@@ -111,13 +110,12 @@ class Trainer(GRPOTrainer):
             seed_engine(engine.llm, self.args.seed, place)
         elif self.accelerator.is_main_process:  # it asks for all rows
             seed_server(engine.vllm_client, self.args.seed, lambda rows: Place(self.state.global_step, 0, rows))
-=======
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """As the trainer does, but not for tied weights: a state holds them once, under their first name."""
         own = dict(self.model.named_parameters()).keys() | dict(self.model.named_buffers()).keys()
         missing = [name for name in load_result.missing_keys if name in own]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
->>>>>>> stranger
 
     def _seed_rollouts(self) -> None:
         config = self.args
