@@ -74,7 +74,12 @@ def test_a_stage_is_its_command(stage):
 
 
 # Where a stage is handed less than a section, or a part of another one.
-_PARTS = {"seed": {"evaluate.seed"}}
+_PARTS = {
+    "seed": {"evaluate.seed"},
+    "source": {"problems.source"},
+    "model": {"registry.model"},
+    "tracking_uri": {"registry.tracking_uri"},
+}
 _OPTIONS = {
     f"extrapolate.{key}" for key in Extrapolate.model_fields if key not in ("targets", "variants", "device", "memory")
 }

@@ -175,6 +175,9 @@ def decide() -> None:
 @commands.command(rich_help_panel=_STAGES)
 def report() -> None:
     """One self-contained HTML page: rewards, spectrum, forecast, accuracy against horizon, cost, decision."""
+    from relex.params.load import read_params
     from relex.stages.report import stage
 
-    stage.run()
+    params = read_params()
+    source = params.problems.source.model_dump(mode="json")
+    stage.run(source, params.registry.model, params.registry.tracking_uri)

@@ -28,7 +28,7 @@ DECISION = METRICS / "decision.json"
 HEADLINE = METRICS / "headline.json"  # report: a dozen numbers of all of the above, what tables of nights show
 RACE = METRICS / "race.csv"  # report: accuracy against horizon, as a table
 
-# Seconds spent, one file per stage: the only stage outputs, with the report, that differ between identical runs.
+# Seconds spent, and when, one file per stage: with the report all that differs between identical runs.
 TIMINGS = Path("timings")
 TRAIN_SECONDS = TIMINGS / "train_steps.csv"
 

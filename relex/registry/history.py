@@ -30,12 +30,27 @@ def mirror(connection: Connection) -> None:
     known = {line["id"] for line in lines}
     new = [line for line in moved if line["id"] not in known]
     if new:
+        new = [line | {"right": _right(connection, line["run"])} for line in new]
         write_text(HISTORY, "".join(json.dumps(line, sort_keys=True) + "\n" for line in (*lines, *new)))
     if moved:
         _show(connection, moved)
     for slot in log.read(connection) if any(line["forced"] for line in moved) else []:
         if slot.outcome == "done" and slot.move.forced:
             _mark_forced(connection, slot.move)
+
+
+def _right(connection: Connection, run: str | None) -> dict[str, float]:
+    """Share of right samples of the version that came, by suite, as the night's run that made it reported it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        figures = connection.client.get_run(run).data.metrics if run else {}
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        figures = {}
+    start = "reported/winner/"
+    return {name.removeprefix(start): value for name, value in figures.items() if name.startswith(start)}
 
 
 def _mark_forced(connection: Connection, move: log.Move) -> None:

@@ -152,6 +152,8 @@ def _table(model: str, sha256: str, suite: Suite, right: np.ndarray) -> pa.Table
         "role": [suite.role] * count,
         "problem": np.repeat([problem.id for problem in suite.problems[:problems]], samples),
         "sample": np.tile(range(samples), problems),
+        "prompt": np.repeat([problem.prompt for problem in suite.problems[:problems]], samples),
+        "completion": [f"{model} says {'right' if good else 'wrong'}" for good in right.ravel()],
         "score": right.ravel().astype(np.float64),
         "extracted": np.where(right.ravel(), "right", "wrong"),
         "finish_reason": ["stop"] * count,

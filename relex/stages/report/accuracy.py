@@ -120,9 +120,7 @@ def _mark_finalist(axes: Axes, night: Night) -> None:
     if night.finalist is None:
         return
     step = night.evaluation.models[night.finalist].step or 0
-    became = (
-        "promoted" if night.decision.promote and night.decision.winner == night.finalist else "chosen, not promoted"
-    )
+    became = "winner" if night.decision.promote and night.decision.winner == night.finalist else "chosen, not promoted"
     axes.axvline(step, color=COLOURS["ink"], linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
     axes.annotate(
         became, (step, 0.0), (-3, 4), axes.get_xaxis_transform(), "offset points", rotation=90, ha="right", va="bottom"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
+
+from pydantic import AwareDatetime
 
 from relex.stages.report.decision import Decision
 from relex.stages.report.diagnosis import Diagnosis
@@ -144,12 +147,15 @@ class Generated(Facts):
 
 
 class Timing(Facts):
-    """timings/<stage>.json: wall seconds of the stage; steps: of each optimiser step, where it is the training.
+    """timings/<stage>.json: wall seconds of the stage, when it ended (UTC) and by which commit; steps: seconds of each
+    optimiser step, where it is the training.
 
     The others are the evaluation's alone: what each part generated, and what its engines cost before the first token.
     """
 
     seconds: Number
+    ended: AwareDatetime | None = None
+    commit: str | None = None
     steps: tuple[Number, ...] = ()
     race: Generated = Generated()
     gate: Generated = Generated()
@@ -172,9 +178,29 @@ class Night(Facts):
     timings: dict[str, Timing]
 
     @property
+    def date(self) -> datetime | None:
+        """When the last of its stages ended, None where none says."""
+        return max((timing.ended for timing in self.timings.values() if timing.ended), default=None)
+
+    @property
+    def commit(self) -> str | None:
+        """Of the stage that ended last, None where none says."""
+        dated = [(timing.ended, timing.commit) for timing in self.timings.values() if timing.ended]
+        return max(dated, key=lambda pair: pair[0])[1] if dated else None
+
+    @property
     def window(self) -> int:
         """The last observed optimiser step."""
         return self.diagnosis.trajectory.steps[-1]
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """Names of the models before and after: the champion, or who stands in its place; who is promoted, or met the
+        gate in vain."""
+        promoted = self.decision.winner if self.decision.promote else None
+        after = promoted or self.finalist or "observed"
+        before = next(iter(self.evaluation.of_kind("champion")), "base" if after == "observed" else "observed")
+        return before, after
 
     @property
     def finalist(self) -> str | None:

@@ -1,18 +1,24 @@
 """Stage report: what people look at. One self-contained page, report.html, and the night in a dozen numbers.
 
-Made of metrics/ and timings/ alone: the same ones give the same bytes.
+Made of metrics/, timings/ and evaluation/, of history.jsonl as far as it reaches back from the night's end, and of what
+params.yaml calls the task and the model: the same ones give the same bytes.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from relex.core import workspace
 from relex.core.atomic import write_json, write_text
-from relex.stages.report import tables, words
+from relex.stages.report import tables, trend, words
 from relex.stages.report.accuracy import accuracy_charts
+from relex.stages.report.beside import Beside, read_beside
 from relex.stages.report.charts import (
     backtest_chart,
     coefficient_charts,
@@ -27,17 +33,20 @@ from relex.stages.report.headline import headline, race
 from relex.stages.report.read import read_night
 
 
-def run() -> None:
-    """Write report.html, metrics/headline.json and metrics/race.csv; InputErrors when a metrics file is missing or broken."""
+def run(source: Mapping[str, Any], model: str, tracking_uri: str) -> None:
+    """Write report.html, metrics/headline.json and metrics/race.csv; InputErrors when a file is missing or broken.
+
+    source: where the problems come from (problems.source of params.yaml); model, tracking_uri: of its section registry.
+    """
     night = read_night()
     write_json(workspace.HEADLINE, headline(night.train, night.evaluation, night.decision))
     write_text(workspace.RACE, race(night.evaluation))
-    write_text(workspace.REPORT, page(night))
+    write_text(workspace.REPORT, page(night, read_beside(night, source, model, tracking_uri)))
     print(f"report: {workspace.REPORT}")
 
 
-def page(night: Night) -> str:
-    """The whole page as HTML. Everything that a file says is escaped."""
+def page(night: Night, beside: Beside) -> str:
+    """The whole page as HTML. Everything that a file says is escaped, and no script runs but its own, by hash."""
     environment = Environment(
         loader=PackageLoader("relex.stages.report", "templates"),
         autoescape=True,
@@ -54,13 +63,29 @@ def page(night: Night) -> str:
         "multiple": lambda step: words.multiple(step, night.window),
         "between": lambda found: words.between(found.low, found.high),
     }
-    return environment.get_template("report.html").render(**_content(night), **_charts(night))
+    loader = environment.loader
+    script = loader.get_source(environment, "reader.js")[0] if loader else ""
+    return environment.get_template("report.html").render(
+        **_content(night, beside), **_charts(night, beside), script=Markup(script), script_hash=_hash(script)
+    )
 
 
-def _content(night: Night) -> dict[str, Any]:
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _content(night: Night, beside: Beside) -> dict[str, Any]:
+    models = night.evaluation.models
     headline, _, numbers = night.decision.sentence.partition(": ")
     return {
         "night": night,
+        "beside": beside,
+        "date": words.moment(night.date) if night.date else None,
+        "day": words.day,
+        "champion_version": next((models[name].version for name in night.evaluation.of_kind("champion")), None),
+        "champions": trend.shown(beside),
+        "trend_suites": trend.suites(night),
+        "tonight": trend.tonight(night),
         "headline": headline,
         "numbers": numbers,
         "avg": words.avg_at(night.evaluation),
@@ -82,9 +107,10 @@ def _content(night: Night) -> dict[str, Any]:
     }
 
 
-def _charts(night: Night) -> dict[str, Any]:
+def _charts(night: Night, beside: Beside) -> dict[str, Any]:
     return {
         "accuracy": accuracy_charts(night),
+        "trend": trend.trend_charts(night, beside),
         "reward": reward_chart(night),
         "spectrum": spectrum_chart(night),
         "coefficient_lines": coefficient_charts(night),

@@ -72,7 +72,7 @@ def accuracy_rows(night: Night) -> list[AccuracyRow]:
     for name in (name for kind in ("base", "observed", "champion", "candidate") for name in evaluation.of_kind(kind)):
         mark = ""
         if name == decision.winner:
-            mark = "promoted" if decision.promote else "kept"
+            mark = "winner" if decision.promote else "kept"
         elif name == night.finalist:
             mark = "chosen, not promoted"
         cut = [
@@ -128,9 +128,8 @@ def _pass_on_test(night: Night, name: str) -> Interval | None:
 def tiles(night: Night) -> list[Tile]:
     """What the one-minute reader takes away beside the sentence: gain, accuracy before and after, steps."""
     decision, evaluation = night.decision, night.evaluation
-    after = decision.winner if decision.promote and decision.winner else night.finalist or "observed"
-    before = next(iter(evaluation.of_kind("champion")), "base" if after == "observed" else "observed")
-    role = "promoted" if decision.promote else "chosen forecast" if after == night.finalist else "last observed"
+    before, after = night.compared
+    role = "winner" if decision.promote else "chosen forecast" if after == night.finalist else "last observed"
     found = [
         Tile(
             words.points(test.gain),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
 from relex.stages.report.data import Evaluation, Model
 
 # How a sequential test ended.
@@ -43,6 +47,19 @@ def seconds(value: float) -> str:
 def multiple(step: int, window: int) -> str:
     """A step in multiples of the window: 6.7x."""
     return f"{step / window:.1f}".removesuffix(".0") + "\N{MULTIPLICATION SIGN}"
+
+
+def moment(value: datetime) -> Markup:
+    """A moment in UTC; the page's script says it in the reader's zone."""
+    utc = value.astimezone(UTC)
+    text = f"{utc.day} {utc:%B %Y, %H:%M} UTC"
+    return Markup('<time datetime="{}">{}</time>').format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", text)
+
+
+def day(value: datetime) -> Markup:
+    """The day of a moment, likewise."""
+    utc = value.astimezone(UTC)
+    return Markup('<time data-day datetime="{}">{}</time>').format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%Y-%m-%d}")
 
 
 def short_hash(value: str | None) -> str:
