@@ -202,8 +202,8 @@ def _cost(rules: Rules, plan: Plan, nights: int, seed: int, size: int) -> list[s
 def _no_loss(rules: Rules, plan: Plan, nights: int, seed: int, size: int) -> list[str]:
     lines = [
         "What the guard out of domain costs (1 candidate, better by 35 points at the gate; nothing lost or won out of "
-        f"domain; at most {100 * rules.max_ood_loss:g} points at level {rules.ood_alpha:g}; every model's samples drawn "
-        "for itself, where real ones share their seeds):",
+        f"domain; at most {100 * rules.max_ood_loss:g} points at level {rules.ood_alpha:g}; every model's samples "
+        "drawn for itself, where real ones share their seeds):",
         "",
         "| problems out of domain | promoted | 95 % interval | rows of the guards |",
         "|---|---|---|---|",

@@ -104,8 +104,8 @@ def sentence(
     if rows is not None and now is not None and free is not None and now.gain > free.gain:
         needed = unlimited(settings, rooms, candidates, champion)
         lines.append(
-            f"the proof: WARNING: within {rows:,} rows only a gain of {100 * now.gain:+.1f} points is proven in half of "
-            f"the nights; with {needed:,} rows, {100 * free.gain:+.1f} points would be "
+            f"the proof: WARNING: within {rows:,} rows only a gain of {100 * now.gain:+.1f} points is proven in half "
+            f"of the nights; with {needed:,} rows, {100 * free.gain:+.1f} points would be "
             f"(evaluate.budget; decide.min_gain is {100 * rules.min_gain:+.1f})"
         )
     ood, enough = sum(room.problems for room in rooms if room.role == OOD), problems_to_show_no_loss(rules)
