@@ -3,12 +3,15 @@
 # make check     set up once, then lint, type check, check the import contracts, and run the quick tests: 3 minutes at most
 # make test      the same with every test, on the real parts, in two processes
 # make bench     set up once, then run the benchmarks
-# On a CUDA machine: make LOCK=infra/locks/cuda-py311.txt nightly
+# What is installed fits the machine: the CUDA builds with an NVIDIA driver, else those for CPUs. To overrule it:
+#   make LOCK=infra/locks/cpu-py311.txt nightly
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-LOCK ?= infra/locks/cpu-py311.txt
+DRIVER := $(wildcard /proc/driver/nvidia/version /usr/lib/wsl/lib/libcuda.so.1)
+LOCK ?= infra/locks/$(if $(DRIVER),cuda,cpu)-py311.txt
+WHY := $(if $(filter file,$(origin LOCK)),as this machine has $(if $(DRIVER),an,no) NVIDIA driver,as it was asked for)
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 # Two processes, each with its own folders and ports; the tests of a file stay together and share what they start.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -44,6 +47,7 @@ endif
 
 # torch comes first, with its own dependencies, so that the build fits the machine; everything else exactly as locked.
 $(STAMP): $(LOCK) pyproject.toml
+	@echo "$(LOCK), $(WHY)"
 	@test -x $(BIN)/python && echo "bringing $(VENV) up to date, for this folder" \
 		|| echo "setting up $(VENV): a few minutes and about 4 GB, once"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -48,6 +48,20 @@ def test_every_service_volume_and_config_that_is_named_exists(compose: dict[str,
             assert name in compose["volumes"] or name.startswith("${")
 
 
+@pytest.mark.parametrize(("profile", "worker"), [("cpu", "worker"), ("cuda", "worker-cuda")])
+def test_a_profile_starts_one_kind_of_worker_on_the_pool(compose: dict[str, Any], profile: str, worker: str) -> None:
+    started = {name for name, service in compose["services"].items() if profile in service.get("profiles", [profile])}
+    on_pool = {name for name in started if "worker" in compose["services"][name].get("command", [])}
+    assert on_pool == {worker}
+    assert f"Dockerfile.{profile}" in compose["services"][worker]["build"]["dockerfile"]
+
+
+def test_every_variable_that_the_compose_file_speaks_of_is_used_in_it() -> None:
+    text = (INFRA / "compose.yaml").read_text()
+    named = set(re.findall(r"#.*?\b([A-Z]+_[A-Z_]+)=", text))
+    assert {name for name in named if not re.search(rf"^[^#]*\b{name}\b", text, re.MULTILINE)} == set()
+
+
 def test_every_dockerfile_copies_files_that_exist(compose: dict[str, Any]) -> None:
     builds = {service["build"]["dockerfile"] for service in compose["services"].values() if "build" in service}
     assert builds == {f"infra/{path.name}" for path in INFRA.glob("Dockerfile.*")}

@@ -6,6 +6,7 @@ what is installed alone, and redoes an editable install each time.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -35,12 +36,15 @@ if "-e" in sys.argv:
 """
 
 
+LOCKS = ("infra/locks/cpu-py311.txt", "infra/locks/cuda-py311.txt")
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """A folder in which `make setup` has run."""
     folder = tmp_path / "made"
     (folder / "infra/locks").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "infra/moved_environment.py", "infra/locks/cpu-py311.txt"):
+    for name in ("Makefile", "pyproject.toml", "infra/moved_environment.py", *LOCKS):
         shutil.copy(ROOT / name, folder / name)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
     (site,) = (folder / ".venv/lib").glob("python3*/site-packages")
@@ -49,8 +53,9 @@ def made(tmp_path: Path) -> Path:
     return folder
 
 
-def make(folder: Path) -> str:
-    done = subprocess.run(["make", "setup"], cwd=folder, capture_output=True, text=True)
+def make(folder: Path, *more: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "LOCK"}
+    done = subprocess.run(["make", "setup", *more], env=environment, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -110,3 +115,17 @@ def test_an_environment_whose_stamp_does_not_say_where_it_was_made_is_mended_onc
     asked = (tmp_path / "moved/.venv/pip.log").read_text()
     make(tmp_path / "moved")
     assert (tmp_path / "moved/.venv/pip.log").read_text() == asked
+
+
+@pytest.mark.parametrize(("driver", "lock", "why"), [("", "cpu", "no"), ("/proc/driver/nvidia/version", "cuda", "an")])
+def test_what_is_installed_fits_the_machine_unless_it_is_asked_otherwise(
+    made: Path, driver: str, lock: str, why: str
+) -> None:
+    for stamp in (made / ".venv").glob(".installed-*"):
+        stamp.unlink()
+    said = make(made, f"DRIVER={driver}")
+    assert f"{lock}-py311.txt, as this machine has {why} NVIDIA driver" in said
+    assert f"-r infra/locks/{lock}-py311.txt" in (made / ".venv/pip.log").read_text()
+    other = "cuda" if lock == "cpu" else "cpu"
+    assert "as it was asked for" in make(made, f"DRIVER={driver}", f"LOCK=infra/locks/{other}-py311.txt")
+    assert f"-r infra/locks/{other}-py311.txt" in (made / ".venv/pip.log").read_text()

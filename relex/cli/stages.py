@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from relex.core.choices import Anchor, Device, Fit, Mode
+from relex.core.workspace import CANDIDATES, OBSERVED
 
 commands = typer.Typer()
 _STAGES = "Stages (parameters come from params.yaml)"
@@ -125,6 +126,7 @@ def extrapolate(
         from relex.params.load import read_params
 
         stage.run(read_params().extrapolate)
+        _wrote(CANDIDATES, OBSERVED)
         return
     if trajectory is None or base is None or not target or out is None:
         raise typer.BadParameter("--trajectory, --base, --target and --out go together")
@@ -135,6 +137,20 @@ def extrapolate(
 
     options = Options.of_flags({**flags, "rank": rank if rank == "full" else int(rank)})
     stage.extrapolate_folder(trajectory, base, Request(tuple(target), options, mode), out, ray=ray)
+    _wrote(out)
+
+
+def _wrote(*folders: Path) -> None:
+    """Say which checkpoint folders are there now, and how large they are."""
+    from relex.core.sizes import show_bytes
+
+    for folder in folders:
+        parts = sorted(part for part in folder.iterdir() if part.is_dir())
+        for part in parts or [folder]:
+            size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
+            typer.echo(f"{part}: {show_bytes(size)}")
+        if (fit := folder / "fit.json").is_file():
+            typer.echo(f"{fit}: how each tensor fits")
 
 
 @commands.command(rich_help_panel=_STAGES)

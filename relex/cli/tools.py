@@ -87,6 +87,9 @@ def doctor(
     params: Annotated[
         Optional[Path], typer.Option(help="Another parameter file, such as one of infra/profiles/.")
     ] = None,
+    gpus: Annotated[
+        Optional[str], typer.Option(help="Only say what a night takes on GPUs that are not here, such as 8x80GiB.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Do not measure how long a night takes.")] = False,
 ) -> None:
     """Check params.yaml and this machine, and say what a night will need in disk, memory and time.
@@ -97,7 +100,12 @@ def doctor(
     from relex.core.workspace import PARAMS
     from relex.params import doctor
 
-    page, faults = doctor.examine(params or PARAMS, Path(), timed=not quick)
+    if gpus is not None:
+        from relex.params.memory import examine
+
+        page, faults = examine(params or PARAMS, gpus)
+    else:
+        page, faults = doctor.examine(params or PARAMS, Path(), timed=not quick)
     typer.echo(page)
     if faults:
         raise InputErrors(faults)

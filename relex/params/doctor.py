@@ -13,7 +13,7 @@ import psutil
 
 from relex.core.errors import InputError, InputErrors
 from relex.core.sizes import show_bytes
-from relex.core.topology import cuda_devices
+from relex.core.topology import topology
 from relex.params import night_cost
 from relex.params.disk import night_bytes, unknown_size
 from relex.params.load import Params
@@ -38,7 +38,7 @@ def examine(path: Path, root: Path | None = None, *, timed: bool = True) -> tupl
     lines = [
         f"python     {platform.python_version()}, {platform.machine()}",
         f"machine    {os.cpu_count()} cores, {show_bytes(psutil.virtual_memory().total)} memory",
-        f"CUDA       {', '.join(cuda_devices()) or 'none'}",
+        f"CUDA       {', '.join(f'{gpu.name}, {show_bytes(gpu.memory)}' for gpu in topology().gpus) or 'none'}",
         f"engine     {_engine()}",
         "parts      " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PARTS),
         f"disk       {show_bytes(shutil.disk_usage(root).free)} free",

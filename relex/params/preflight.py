@@ -7,14 +7,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from ruamel.yaml import YAML
 
 from relex.core.errors import InputError
 from relex.core.sizes import show_bytes
-from relex.core.topology import has_cuda
+from relex.core.topology import has_cuda, topology
 from relex.core.workspace import METRICS, STATE, TIMINGS
 from relex.params.disk import disk_need
 from relex.params.load import Params, Train, check
+from relex.params.memory import faults_here
 from relex.rewards.confined import check_available
 from relex.stages.base.package import gguf_file
 from relex.stages.base.params import Base, FolderBase, PackageBase
@@ -35,8 +37,10 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
     base, train, extrapolate = (sections.get(name) for name in ("base", "train", "extrapolate"))
     if problems := sections.get("problems"):
         errors += _unseen_files(problems, root)
-    errors += _without_gpu(train) if train else []
+    errors += [*_without_gpu(train), *_processes(train, root)] if train else []
     errors += _unconfined()
+    if params is not None and not errors:
+        errors += faults_here(params, root, topology(), psutil.virtual_memory().total)
     missing = _missing_base(base, root) if base else []
     errors += missing
     if base and train and extrapolate and not missing:
@@ -61,6 +65,18 @@ def _without_gpu(train: Train) -> list[InputError]:
     if has_cuda():
         return []
     return [InputError("needs a CUDA device", where=where, found="none") for where, wanted in wants.items() if wanted]
+
+
+def _processes(train: Train, root: Path) -> list[InputError]:
+    """What is wrong with the processes that train.accelerate asks for."""
+    if train.accelerate is None:
+        return []
+    from relex.stages.train.accelerate_file import faults as faults_of
+
+    try:
+        return faults_of(train, root / train.accelerate, topology())
+    except InputError as error:
+        return [error]
 
 
 def _unconfined() -> list[InputError]:

@@ -17,12 +17,13 @@ from relex.core.asking import BARE, Asking
 from relex.core.atomic import new_file
 from relex.core.errors import InputError
 from relex.policy.likelihood import log_likelihoods
+from relex.policy.memory import cache_bytes, room_beside, rows_at_once
 from relex.policy.prompts import render
 from relex.policy.seeded_sampling import Place, SeededSampling
 from relex.rewards.problem import Problem
 from relex.rewards.score import Answered, score_all
 
-_BATCH = 256  # completions generated at once
+_BATCH = 256  # completions whose noise is drawn together; generated at once where their caches fit into memory
 TEMPERATURE = b"temperature"
 
 SCHEMA = pa.schema(
@@ -49,10 +50,12 @@ def sample_completions(
     max_new_tokens: int,
     seed: int,
     asking: Asking = BARE,
+    room: int | None = None,
 ) -> pa.Table:
     """Sample and score `samples` completions of every problem; a table of SCHEMA with the temperature as metadata.
 
-    The model is left as it was, and so is torch's random state. Completions of zero tokens cannot occur: at least
+    room: bytes for the key-value caches; None: what the model's device has. The draws do not depend on it. The model
+    is left as it was, and so is torch's random state. Completions of zero tokens cannot occur: at least
     the end-of-text token is generated.
     """
     ends = model.generation_config.eos_token_id
@@ -63,27 +66,31 @@ def sample_completions(
     model.eval()
     devices = [model.device] if model.device.type == "cuda" else []
     per_batch = max(1, _BATCH // samples)
+    room = room_beside(model) if room is None else room
+    each = cache_bytes(model.config, next(model.parameters()).element_size())
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         for start in tqdm(range(0, len(problems), per_batch), desc="completions", unit="batch", disable=None):
             part = problems[start : start + per_batch]
             encoded = tokenizer([render(tokenizer, problem.prompt, asking) for problem in part])["input_ids"]
             width = max(len(tokens) for tokens in encoded)
-            place = partial(_whole, start)
-            sampling = SeededSampling(seed, temperature=temperature, top_k=0, top_p=1.0, place=place)
-            ids = torch.tensor([[pad] * (width - len(tokens)) + tokens for tokens in encoded])
-            mask = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in encoded])
-            generated = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                do_sample=True,
-                temperature=1.0,  # as all else that shapes a sample, the business of the processor
-                top_k=0,
-                top_p=1.0,
-                logits_processor=LogitsProcessorList([sampling]),
-                num_return_sequences=samples,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=pad,
-            )[:, width:].tolist()
+            padded = [[pad] * (width - len(tokens)) + tokens for tokens in encoded for _ in range(samples)]
+            masks = [[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in encoded for _ in range(samples)]
+            generated: list[list[int]] = []
+            at_once = rows_at_once(each, width + max_new_tokens, room)
+            for first in range(0, len(padded), at_once):
+                place = partial(_part, Place(start, first, len(padded)))
+                sampling = SeededSampling(seed, temperature=temperature, top_k=0, top_p=1.0, place=place)
+                generated += model.generate(
+                    input_ids=torch.tensor(padded[first : first + at_once], device=model.device),
+                    attention_mask=torch.tensor(masks[first : first + at_once], device=model.device),
+                    do_sample=True,
+                    temperature=1.0,  # as all else that shapes a sample, the business of the processor
+                    top_k=0,
+                    top_p=1.0,
+                    logits_processor=LogitsProcessorList([sampling]),
+                    max_new_tokens=max_new_tokens,
+                    pad_token_id=pad,
+                )[:, width:].tolist()
             kept = [_until(tokens, stops) for tokens in generated]
             texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in kept]
             asked = [problem for problem in part for _ in range(samples)]
@@ -120,9 +127,9 @@ def sample_completions(
     return table.replace_schema_metadata({TEMPERATURE: repr(float(temperature)).encode()})
 
 
-def _whole(start: int, rows: int) -> Place:
-    """One process generates all rows of the batch that begins with problem `start`."""
-    return Place(start, 0, rows)
+def _part(place: Place, rows: int) -> Place:
+    """One process generates all rows of a batch, or one part of them after another."""
+    return place
 
 
 def _until(tokens: list[int], stops: set[int]) -> list[int]:

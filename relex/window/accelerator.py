@@ -15,6 +15,9 @@ from relex.window.arithmetic import Emit, Partial
 from relex.window.kernels import decode as kernels
 from relex.window.opened import Block, Opened
 
+_WIDEST = 1 << 18  # columns of a block: sums of many targets at once, too, are held for all of them
+_ROW_BYTES = 4 + 4 + 4 + 8  # of a value of a row: as staged and as stored, its delta in float32 and in float64
+_BLOCK_BYTES = 128 << 20  # of the rows of a block: copies of some megabytes reach the bus's bandwidth
 _STORED = {
     kernels.KIND_FLOAT32: torch.float32,
     kernels.KIND_BFLOAT16: torch.bfloat16,
@@ -26,15 +29,19 @@ _STORED = {
 class Accelerator:
     """arithmetic.Arithmetic on a torch device. All products are taken in float64."""
 
-    widest = 1 << 20  # copies large enough to reach the bus's bandwidth
-
     def __init__(self, device: str):
         self._device = torch.device(device)
         self._local = threading.local()
 
+    def widest(self, steps: int) -> int:
+        """The largest power of two with which a block's rows take no more than _BLOCK_BYTES: not a width by the budget,
+        with which the order of the sums, and so their bits, would follow it."""
+        columns = min(_WIDEST, _BLOCK_BYTES // (steps * _ROW_BYTES))
+        return max(kernels.CHUNK, 1 << (columns.bit_length() - 1))
+
     def bytes_needed(self, steps: int, columns: int, targets: int) -> int:
         """The staging buffer here, and stored rows, float32 and float64 deltas and the sums on the device."""
-        return columns * (steps * (4 + 4 + 4 + 8) + targets * 16)
+        return columns * (steps * _ROW_BYTES + targets * 16)
 
     def _deltas(self, opened: Opened, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
         """delta [T, columns] and theta_0 [columns], float32 on the device."""

@@ -29,7 +29,9 @@ class Partial(NamedTuple):
 class Arithmetic(Protocol):
     """Where the arithmetic runs: processor.py, or accelerator.py. Called from several threads."""
 
-    widest: int  # columns of a block at most, a multiple of kernels.CHUNK
+    def widest(self, steps: int) -> int:
+        """Columns of a block at most, a multiple of kernels.CHUNK; it depends on the window alone."""
+        ...
 
     def bytes_needed(self, steps: int, columns: int, targets: int) -> int:
         """Buffers of one thread, for blocks of `columns`."""

@@ -46,7 +46,8 @@ def import_checkpoints(
     found = fetch_revisions(str(source)) if str(source).startswith(HUB) else find_checkpoints(Path(source))
     if len(found) < 2:
         raise InputError("fewer than two checkpoints", where=source, expected="checkpoint-N, global_step_N, step_N")
-    adapters = [is_adapter(checkpoint) for _, checkpoint in found]
+    # Where the base is an adapter too, its factors are taken for tensors like any other.
+    adapters = [is_adapter(checkpoint) and not (base and is_adapter(base)) for _, checkpoint in found]
     if any(adapters) and not all(adapters):
         odd = found[adapters.index(not adapters[0])][1]
         raise InputError("adapters and whole checkpoints in one run", where=source, found=odd.name)

@@ -20,16 +20,19 @@ from relex.window.opened import Block, Opened
 
 _EXACT_BELOW = 1 << 17  # elements under which Gram products are taken in float64: small tensors average less
 _READ = 4 << 20  # bytes of rows read before they are used: fewer calls, and still in a cache then
+_WIDEST = 1 << 20  # columns of a block
 _SUMS = 1 << 18  # sums handed on at a time, those of all targets together, unless one reading makes more
 
 
 class Processor:
     """arithmetic.Arithmetic by kernels/. Buffers are kept per thread."""
 
-    widest = 1 << 20
-
     def __init__(self) -> None:
         self._local = threading.local()
+
+    def widest(self, steps: int) -> int:
+        """The same for every window: rows are read in groups within a block."""
+        return _WIDEST
 
     def bytes_needed(self, steps: int, columns: int, targets: int) -> int:
         """Rows as read, theta_0, rows decoded and their differences, strips, and the sums in float32 and rounded."""

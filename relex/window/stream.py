@@ -36,7 +36,8 @@ class Stream:
         A budget too small for one buffer per core means fewer threads; InputError when it does not hold a single one.
         """
         self.window, self.arithmetic = window, arithmetic
-        each = arithmetic.bytes_needed(len(window.steps), arithmetic.widest, targets)
+        self._widest = arithmetic.widest(len(window.steps))
+        each = arithmetic.bytes_needed(len(window.steps), self._widest, targets)
         if budget < each:
             raise InputError("too little memory for one block", where="--memory", expected=f">= {each}", found=budget)
         wanted = threads or len(os.sched_getaffinity(0))
@@ -83,7 +84,7 @@ class Stream:
         time = np.asarray(self.window.steps, np.float64)
         lead = time / time[-1]  # the straight path to the last checkpoint; see kernels/gram.py gram_block
         lead[-1] = 0.0
-        blocks = blocks_of(opened.rows.numel, self.arithmetic.widest)
+        blocks = blocks_of(opened.rows.numel, self._widest)
         parts = [self._pool.submit(self.arithmetic.gram, opened, block, low, lead) for block in blocks]
         opened.running += parts
 
@@ -116,7 +117,7 @@ class Stream:
         self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True
     ) -> Callable[[], None]:
         """Leave sums() to the threads; the function returned waits for it."""
-        blocks = blocks_of(opened.rows.numel, self.arithmetic.widest)
+        blocks = blocks_of(opened.rows.numel, self._widest)
         sums = self.arithmetic.sums
         parts = [self._pool.submit(sums, opened, block, weights, emit, onto_base=onto_base) for block in blocks]
         opened.running += parts

@@ -77,7 +77,7 @@ def test_the_committed_parameters_are_sound():
         ({"train.stop_when": {"skill": 1.0, "steps": 3}}, "train.stop_when.skill"),
         ({"train.format": {"pattern": "(", "weight": 0.1}}, "not a regular expression"),
         ({"train.lora": {"r": 0, "alpha": 8}}, "train.lora.r"),
-        ({"train.num_generations": 7}, "num_generations (7) must divide per_device_train_batch_size (256)"),
+        ({"train.num_generations": 7}, "(256) must divide prompts_per_step * num_generations (224)"),
         ({"problems.source.ood_lengths": [6]}, "above every length in lengths"),
         ({"problems.source.kind": "crosswords"}, "problems.source"),
         ({"base": None}, "base: the section is missing"),

@@ -132,7 +132,7 @@ def test_budget_and_threads_do_not_change_a_bit(windows, kind, monkeypatch):
     trajectory, base = windows[kind]
     found = []
     with Window(Trajectory(trajectory), base) as window:
-        least = Processor().bytes_needed(len(STEPS), Processor.widest, 2)
+        least = Processor().bytes_needed(len(STEPS), Processor().widest(len(STEPS)), 2)
         for budget, threads, keep in ((LARGE, 1, True), (LARGE, 4, True), (least, 0, True), (LARGE, 3, False)):
             factors = np.random.default_rng(1).normal(size=(2, len(STEPS)))
             with Stream(window, budget, Processor(), targets=2, threads=threads) as stream:
@@ -281,12 +281,21 @@ def test_a_budget_without_room_for_one_block_is_refused(windows):
         Stream(window, 1000, Processor(), targets=1)
 
 
+@pytest.mark.parametrize("steps", [2, 20, 45, 50, 100, 400])
+@pytest.mark.parametrize("targets", [0, 5, 10, 30])
+def test_the_memory_of_the_default_night_holds_several_blocks_of_any_window_on_an_accelerator(steps, targets):
+    accelerator = Accelerator("cpu")
+    columns = accelerator.widest(steps)
+    assert columns % kernels.CHUNK == 0
+    assert 4 * accelerator.bytes_needed(steps, columns, targets) <= 1 << 30
+
+
 @pytest.mark.parametrize("numel", [0, 1, 1023, 8192, 8193, 100_000, 1_048_576, 5_000_001])
 def test_blocks_cover_a_tensor_once(numel):
-    found = blocks_of(numel, Processor.widest)
+    found = blocks_of(numel, Processor().widest(len(STEPS)))
     assert sum(stop - start for start, stop in found) == numel
     assert all(a[1] == b[0] for a, b in itertools.pairwise(found))
-    assert all(stop - start <= Processor.widest for start, stop in found)
+    assert all(stop - start <= Processor().widest(len(STEPS)) for start, stop in found)
     assert all(start % kernels.SCALE_BLOCK == 0 for start, _ in found)
 
 

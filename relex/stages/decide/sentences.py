@@ -13,7 +13,8 @@ def sentence(decision: dict[str, Any]) -> str:
     """What is done, and the numbers that carry it. decision: as decision_of makes it, with `trust`."""
     last = decision["verdicts"][-1]
     if decision["same_as_champion"]:
-        return f"Keep the champion: the night's best model, {_call(last['name'])}, is the very same model."
+        text = f"Keep the champion: the night's best model, {_call(last['name'])}, is the very same model."
+        return text + _no_better_one(decision)
     if not decision["promote"]:
         kept = "Keep the champion" if decision["winner"] else "Promote nothing"
         reasons = "; ".join(f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in decision["verdicts"])
@@ -26,12 +27,15 @@ def sentence(decision: dict[str, Any]) -> str:
         for test in last["tests"]
     )
     text = f"Promote {_call(last['name'])}: on problems that nothing was chosen on it gains {gains}."
-    if len(decision["verdicts"]) > 1:
-        text += " No better one passed: " + "; ".join(
-            f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in decision["verdicts"][:-1]
-        )
-        text += "."
-    return text + _beyond(decision)
+    return text + _no_better_one(decision) + _beyond(decision)
+
+
+def _no_better_one(decision: dict[str, Any]) -> str:
+    others = decision["verdicts"][:-1]
+    if not others:
+        return ""
+    reasons = "; ".join(f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in others)
+    return f" No better one passed: {reasons}."
 
 
 def _beyond(decision: dict[str, Any]) -> str:

@@ -117,7 +117,9 @@ class Generation:
         if self._threads is not None:
             return self._threads
         settings = self._settings
-        environments = engine_environments(settings.tensor_parallel, settings.engines)  # fewer where GPUs are few
+        environments = engine_environments(
+            settings.tensor_parallel, settings.engines, backend=settings.backend
+        )  # fewer where GPUs are few
         on_cpu = "CUDA_VISIBLE_DEVICES" not in environments[0]
         if on_cpu:
             check_memory([contestant.folder for contestant in self._contestants], settings, len(environments))

@@ -36,11 +36,11 @@ class Clock:
 class BudgetStop(TrainerCallback):
     """Stops before a step that would end beyond the budget, or when enough was observed; all processes together."""
 
-    def __init__(self, budget: Budget, clock: Clock, capture: Capture, accelerator: Accelerator):
-        processes = accelerator.num_processes
+    def __init__(self, budget: Budget, clock: Clock, capture: Capture, accelerator: Accelerator, *, gpus: int):
+        """gpus: that are spent meanwhile; the main process's count decides."""
         limits = [
             *([budget.minutes * 60] if budget.minutes is not None else []),
-            *([budget.gpu_hours * 3600 / processes] if budget.gpu_hours is not None else []),
+            *([budget.gpu_hours * 3600 / gpus] if budget.gpu_hours is not None else []),
         ]
         self._limit = min(limits, default=None)
         self._clock, self._capture, self._accelerator = clock, capture, accelerator

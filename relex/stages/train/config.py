@@ -9,9 +9,12 @@ from relex.stages.train.params import Train
 from relex.stages.train.state import FOLDER
 
 
-def configuration(train: Train, *, processes: int, cuda: bool) -> GRPOConfig:
+def configuration(train: Train, *, processes: int, cuda: bool, longest: int) -> GRPOConfig:
     """Fully on-policy: one generation and one update a step, of prompts_per_step x num_generations completions over
-    all processes. InputError when they do not divide, or for settings that need a GPU where there is none."""
+    all processes. longest: tokens of the longest prompt.
+
+    InputError when they do not divide, or for settings that need a GPU where there is none.
+    """
     batch = train.prompts_per_step * train.num_generations
     share = train.per_device_train_batch_size * processes
     if batch % share:
@@ -68,6 +71,8 @@ def configuration(train: Train, *, processes: int, cuda: bool) -> GRPOConfig:
         vllm_mode=generation.mode,
         vllm_server_base_url=generation.server_url,
         vllm_gpu_memory_utilization=generation.gpu_memory_utilization,
+        # Else an engine must have room for one text as long as the base's whole context: 32,768 tokens for Qwen3.
+        vllm_max_model_length=longest + train.max_completion_length,
         vllm_tensor_parallel_size=generation.tensor_parallel,
         logging_steps=1,
         logging_nan_inf_filter=False,  # a loss that is not a number ends the run instead of being hidden

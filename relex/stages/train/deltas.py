@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
 
 from relex.checkpoints.tensors import CheckpointReader
+from relex.core.errors import InputError
 
 Deltas = dict[str, torch.Tensor]  # name in the base checkpoint -> float32, the base's shape
 
@@ -51,16 +53,9 @@ class LoraWeights:
     """
 
     collective = False
-    _PREFIX = "base_model.model."
 
     def __init__(self, model: torch.nn.Module):
-        from peft.tuners.lora import LoraLayer
-
-        self._layers: dict[str, Any] = {
-            name.removeprefix(self._PREFIX) + ".weight": layer
-            for name, layer in model.named_modules()
-            if isinstance(layer, LoraLayer)
-        }
+        self._layers = _adapted(model)
         self.names = tuple(self._layers)
 
     def deltas(self) -> Deltas:
@@ -68,6 +63,56 @@ class LoraWeights:
             return {
                 name: torch.as_tensor(layer.get_delta_weight("default")).float() for name, layer in self._layers.items()
             }
+
+
+class ShardedLoraWeights:
+    """The same where A and B are spread over processes: gathered together, multiplied on the main one."""
+
+    collective = True
+
+    def __init__(self, model: torch.nn.Module, accelerator: Accelerator):
+        """InputError for adapters on a layer that is not linear: peft multiplies those in ways of their own."""
+        from peft.tuners.lora import Linear
+
+        self._layers, self._accelerator = _adapted(model), accelerator
+        for name, layer in self._layers.items():
+            if not isinstance(layer, Linear):
+                raise InputError(
+                    "adapters on a layer that is not linear cannot be gathered from several processes",
+                    where="train.lora.target_modules",
+                    expected="all-linear, or the names of linear layers",
+                    found=name,
+                )
+        self.names = tuple(self._layers)
+
+    def deltas(self) -> Deltas:
+        found: Deltas = {}
+        with torch.no_grad():
+            for name, layer in self._layers.items():
+                low, high = (self._whole(part["default"].weight) for part in (layer.lora_A, layer.lora_B))
+                if self._accelerator.is_main_process:
+                    product = high.float() @ low.float() * layer.scaling["default"]
+                    found[name] = (product.T if layer.fan_in_fan_out else product).cpu()
+        return found
+
+    def _whole(self, parameter: torch.Tensor) -> torch.Tensor:
+        """Every process asks together, and in the same order."""
+        if self._accelerator.distributed_type == DistributedType.DEEPSPEED:
+            from deepspeed.utils import safe_get_full_fp32_param
+
+            return safe_get_full_fp32_param(parameter)
+        return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+
+
+def _adapted(model: torch.nn.Module) -> dict[str, Any]:
+    """The layers that carry adapters, by the name that their weight has in the base."""
+    from peft.tuners.lora import LoraLayer
+
+    return {
+        name.removeprefix("base_model.model.") + ".weight": layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, LoraLayer)
+    }
 
 
 class ShardedWeights:

@@ -1,4 +1,4 @@
-"""Training in several processes, as an accelerate configuration file says."""
+"""Training in processes of its own: several, as an accelerate configuration file says, or one that owns its GPU."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from accelerate.commands.config.config_args import load_config_from_file
-from accelerate.utils import DistributedType
-
 from relex.core.bound import bound
-from relex.core.errors import InputError, StageFailed
+from relex.core.errors import InputErrors, StageFailed
+from relex.core.topology import Topology
+from relex.stages.train.accelerate_file import faults, on_processors, read
+from relex.stages.train.params import Train
 
 # Set for the processes that are started here, so that none of them ever starts others.
 _MARK = "RELEX_TRAINING_PROCESS"
@@ -22,26 +22,41 @@ def is_launched() -> bool:
     return os.environ.get(_MARK) == "1"
 
 
-def launch(configuration: Path) -> None:
-    """Run the stage train in the processes of an accelerate configuration.
+def launch(train: Train, found: Topology) -> None:
+    """Run the stage train in the processes of its accelerate configuration, or in one on the first visible GPU.
 
-    InputError for a file that accelerate does not understand; StageFailed when a process fails.
+    They have ended when this returns, and what they held on the devices is free. InputError for a file that accelerate
+    does not understand, or that does not fit the section or the machine; StageFailed when a process fails.
     """
-    if not configuration.is_file():
-        raise InputError("the accelerate configuration is missing", where=f"train.accelerate: {configuration}")
-    try:
-        found = load_config_from_file(str(configuration))
-    except (ValueError, TypeError, KeyError) as error:
-        message = " ".join(str(error).split())[:300]
-        raise InputError("not an accelerate configuration", where=configuration, found=message) from error
-    environment = {**os.environ, _MARK: "1"}
-    command = [sys.executable, "-m"]
-    if found.distributed_type == DistributedType.MULTI_CPU:
-        # accelerate itself starts processes on CPUs through MPI only, and quietly a single one where there is none.
-        environment["ACCELERATE_USE_CPU"] = "true"
-        command += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(found.num_processes)]
+    if train.accelerate is None:
+        command, more = _one_gpu(found)
     else:
-        command += ["accelerate.commands.launch", "--config_file", str(configuration)]
+        if errors := faults(train, Path(train.accelerate), found):
+            raise InputErrors(errors)
+        command, more = _several(Path(train.accelerate))
+    environment = {**os.environ, _MARK: "1", **more}
     done = subprocess.run(bound([*command, "-m", "relex.cli", "train"]), check=False, env=environment)
     if done.returncode:
         raise StageFailed(f"a training process failed (exit {done.returncode}); its message stands above")
+
+
+def _one_gpu(found: Topology) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of one process. It sees one GPU: with several in sight, one process would take them all,
+    which TRL refuses."""
+    first = found.gpus[0]
+    if len(found.gpus) > 1:
+        print(
+            f"train: on GPU {first.visible_as} ({first.name}), one of {len(found.gpus)} that are visible; another one: "
+            "CUDA_VISIBLE_DEVICES; several: train.accelerate"
+        )
+    return [sys.executable], {"CUDA_VISIBLE_DEVICES": first.visible_as}
+
+
+def _several(configuration: Path) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of the processes of an accelerate configuration."""
+    found = read(configuration)
+    if on_processors(found):
+        # accelerate itself starts processes on CPUs through MPI only, and quietly a single one where there is none.
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(found.num_processes)]
+        return [sys.executable, *command], {"ACCELERATE_USE_CPU": "true"}
+    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(configuration)], {}

@@ -38,7 +38,7 @@ class Budget(Section):
 
     steps: Positive  # optimiser steps
     minutes: PositiveFloat | None = None  # of wall time
-    gpu_hours: PositiveFloat | None = None  # wall hours x processes that train
+    gpu_hours: PositiveFloat | None = None  # wall hours x (processes that train + GPUs of a vLLM server)
 
 
 class Completions(Section):
@@ -149,11 +149,6 @@ class Train(Section):
             errors.append(
                 f"per_device_train_batch_size ({self.per_device_train_batch_size}) must divide "
                 f"prompts_per_step * num_generations ({batch})"
-            )
-        if self.accelerate is None and self.per_device_train_batch_size % self.num_generations:
-            errors.append(
-                f"num_generations ({self.num_generations}) must divide per_device_train_batch_size "
-                f"({self.per_device_train_batch_size})"
             )
         if self.epsilon_high is not None and self.epsilon_high < self.epsilon:
             errors.append(f"epsilon_high ({self.epsilon_high}) must not be below epsilon ({self.epsilon})")

@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from relex.core.asking import Asking
 from relex.core.atomic import write_json
 from relex.core.errors import StageFailed
+from relex.core.topology import has_cuda
 from relex.core.workspace import BASE, TRAJECTORY
 from relex.policy.prompts import render
 from relex.rewards.problem import Problem
@@ -27,9 +28,17 @@ from relex.stages.train import state as train_state
 from relex.stages.train.budget import BudgetStop, Clock
 from relex.stages.train.capture import Capture
 from relex.stages.train.config import configuration
-from relex.stages.train.deltas import FullWeights, LoraWeights, ShardedWeights, Source, is_sharded
+from relex.stages.train.deltas import (
+    FullWeights,
+    LoraWeights,
+    ShardedLoraWeights,
+    ShardedWeights,
+    Source,
+    is_sharded,
+)
 from relex.stages.train.meter import Meter
 from relex.stages.train.params import Lora, Train
+from relex.stages.train.server_gpus import server_gpus
 from relex.stages.train.state import TrainState
 from relex.stages.train.step_log import StepLog
 from relex.stages.train.step_queue import StepQueue
@@ -45,7 +54,7 @@ def train_process(train: Train, asking: Asking, problems: list[Problem]) -> None
     StageFailed when the run diverges or memory runs out; the window up to there stays in trajectory/.
     """
     clock = Clock()
-    process = PartialState(cpu=not torch.cuda.is_available())
+    process = PartialState(cpu=not has_cuda())
     disable_progress_bar()  # of files: a bar of our own shows the steps
     if train.threads:
         torch.set_num_threads(train.threads)
@@ -74,9 +83,12 @@ def train_process(train: Train, asking: Asking, problems: list[Problem]) -> None
 
 def make_trainer(train: Train, asking: Asking, problems: list[Problem], processes: int) -> Trainer:
     """TRL's trainer over the base, in float32, for these problems; no callback of its own that prints."""
-    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(BASE, padding_side="left")
     prompts = [render(tokenizer, problem.prompt, asking) for problem in problems]
+    longest = max(len(ids) for ids in tokenizer(prompts)["input_ids"])
+    # Before the model: under ZeRO-3 it is what makes loading spread the weights, not a whole copy in every process.
+    arguments = configuration(train, processes=processes, cuda=has_cuda(), longest=longest)
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     rewards: list[Any] = [VerifiableReward()]
     if train.format is not None:
         rewards.append(FormatBonus(train.format.pattern))
@@ -84,7 +96,7 @@ def make_trainer(train: Train, asking: Asking, problems: list[Problem], processe
         model=model,
         processing_class=tokenizer,
         reward_funcs=rewards,
-        args=configuration(train, processes=processes, cuda=torch.cuda.is_available()),
+        args=arguments,
         train_dataset=as_dataset(problems, prompts),
         peft_config=None if train.lora is None else adapters(train.lora, train.seed),
     )
@@ -106,7 +118,9 @@ def _train(
     clock.add(state.seconds if state else 0.0)
     queue, meter = (StepQueue(writer), Meter()) if writer else (None, None)
     capture = Capture(source, train.window, queue=queue, meter=meter, stop_when=train.stop_when)
-    budget = BudgetStop(train.budget, clock, capture, trainer.accelerator)
+    processes = trainer.accelerator.num_processes
+    gpus = gpus_of(train, processes) if writer else processes
+    budget = BudgetStop(train.budget, clock, capture, trainer.accelerator, gpus=gpus)
     callbacks: list[TrainerCallback] = [capture, budget]
     log = None
     if writer:
@@ -131,9 +145,8 @@ def _train(
             log.close()
     if writer:
         reason = "time" if budget.expired else "skill" if capture.observed_enough else "steps"
-        processes = trainer.accelerator.num_processes
         before = state.seconds if state else 0.0
-        facts = {"seconds": clock.seconds, "before": before, "processes": processes, "ended": reason}
+        facts = {"seconds": clock.seconds, "before": before, "processes": processes, "gpus": gpus, "ended": reason}
         write_json(train_state.RESULT, facts)
 
 
@@ -169,11 +182,20 @@ class _Keeper(TrainerCallback):
 
 def weights_of(trainer: Trainer, train: Train) -> Source:
     """Where the deltas come from; asked before training begins, while the weights are the base's."""
+    model, sharded = trainer.accelerator.unwrap_model(trainer.model), is_sharded(trainer.accelerator)
     if train.lora is not None:
-        return LoraWeights(trainer.accelerator.unwrap_model(trainer.model))
-    if is_sharded(trainer.accelerator):
+        return ShardedLoraWeights(model, trainer.accelerator) if sharded else LoraWeights(model)
+    if sharded:
         return ShardedWeights(lambda: trainer.model_wrapped, trainer.accelerator, BASE)
-    return FullWeights(trainer.accelerator.unwrap_model(trainer.model))
+    return FullWeights(model)
+
+
+def gpus_of(train: Train, processes: int) -> int:
+    """GPUs that a training takes while it runs: one a process, and those of a vLLM server."""
+    generation = train.generation
+    if generation.backend == "vllm" and generation.mode == "server" and generation.server_url is not None:
+        return processes + server_gpus(generation.server_url)
+    return processes
 
 
 def _out_of_memory(error: BaseException) -> StageFailed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from relex.core.atomic import read_json, write_json
 from relex.core.errors import InputError, StageFailed
 from relex.core.pipes import die_with
 from relex.core.timing import timed
+from relex.core.topology import has_cuda, topology
 from relex.core.workspace import (
     BASE,
     COMPLETIONS,
@@ -54,14 +54,15 @@ def run(train: Train, problems: Asking) -> None:
         return
     check(train, problems, [*trained_on, *held_out])
     check_room_for_training(train)
-    begun = time.perf_counter()
+    begun, found = time.perf_counter(), topology()
     with timed("train") as timing:
-        if train.accelerate is None:
+        if train.accelerate is None and not found.gpus:
             from relex.stages.train.process import train_process
 
             train_process(train, problems, trained_on)
         else:
-            launch(Path(train.accelerate))
+            # In processes of their own: what trained has ended and left its GPU before the completions are sampled.
+            launch(train, found)
         observed = Trajectory(TRAJECTORY).steps
         if len(observed) < 2:
             raise StageFailed(
@@ -73,7 +74,7 @@ def run(train: Train, problems: Asking) -> None:
         rows, seconds = tables(lines)
         timing |= {
             "spent_seconds": round(result["seconds"], 3),
-            "gpu_hours": round(result["seconds"] * result["processes"] / 3600, 5) if torch.cuda.is_available() else 0.0,
+            "gpu_hours": round(result["seconds"] * result["gpus"] / 3600, 5) if found.gpus else 0.0,
             "processes": result["processes"],
             "steps": [round(row["seconds"], 4) for row in seconds],
         }
@@ -120,7 +121,7 @@ def keep_completions(train: Train, asking: Asking, held_out: list[Problem], step
     last = STATE / "last_observed"
     materialize(TRAJECTORY, BASE, step, last, replace=True)
     model = AutoModelForCausalLM.from_pretrained(last, dtype=torch.float32)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to("cuda" if has_cuda() else "cpu")
     table = sample_completions(
         model,
         AutoTokenizer.from_pretrained(BASE, padding_side="left"),

@@ -24,10 +24,11 @@ from relex.core.code import code_sha256
 from relex.core.digest import folder_sha256, json_sha256
 from relex.core.errors import InputError
 from relex.core.workspace import BASE, PROBLEMS, STATE
+from relex.stages.train.accelerate_file import arithmetic
 from relex.stages.train.params import Train
 
 FOLDER = STATE / "train"
-# How the last training ended: its seconds, those of them before its last start, its processes, and what ended it.
+# How the last training ended: its seconds, those of them before its last start, its processes, its GPUs, what ended it.
 RESULT = STATE / "train_result.json"
 _MARK = "complete.json"
 _SKETCHES = "sketches.safetensors"
@@ -58,6 +59,8 @@ def identity(section: Train, asking: Asking) -> dict[str, Any]:
     train = section.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
     if section.lr_scheduler_type != "constant_with_warmup":
         train["budget"] = {"steps": section.budget.steps}
+    if section.accelerate is not None:
+        train["accelerate_file"] = arithmetic(Path(section.accelerate))
     train["chat"], train["system"] = asking.chat, asking.system
     return {
         "base_sha256": model_sha256(BASE),

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
 from transformers import LogitsProcessorList, TrainerState
 from trl import GRPOTrainer
@@ -17,6 +19,7 @@ from trl import GRPOTrainer
 from relex.core.errors import StageFailed
 from relex.core.seeding import seed_of
 from relex.policy.seeded_sampling import Place, SeededSampling
+from relex.stages.train.seeded_rollouts import seed_engine, seed_server
 
 
 class EpochSampler(Sampler[int]):
@@ -55,7 +58,9 @@ class Trainer(GRPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.part_seconds: dict[str, float] = defaultdict(float)
-        if not self.use_vllm:
+        if self.use_vllm:
+            self._seed_vllm()
+        else:
             self._seed_rollouts()
 
     def take_seconds(self) -> dict[str, float]:
@@ -72,8 +77,45 @@ class Trainer(GRPOTrainer):
         finally:
             self.part_seconds[part] += time.perf_counter() - start
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """accelerate's; under FSDP2 with bfloat16 arithmetic, gradients are summed and outputs handed on in float32.
+
+        accelerate's own policy narrows those too: the log-probabilities that importance ratios are made of, and sums
+        over processes.
+        """
+        super().create_accelerator_and_postprocess()
+        if self.accelerator.distributed_type != DistributedType.FSDP:
+            return
+        plugin = self.accelerator.state.fsdp_plugin
+        if plugin.mixed_precision_policy is not None and plugin.fsdp_version == 2:
+            plugin.mixed_precision_policy = MixedPrecisionPolicy(
+                param_dtype=plugin.mixed_precision_policy.param_dtype,
+                reduce_dtype=torch.float32,
+                output_dtype=torch.float32,
+            )
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a training state is not a model to publish."""
+
+    def _seed_vllm(self) -> None:
+        engine, processes = self.vllm_generation, self.accelerator.num_processes
+        if engine.mode == "colocate":
+            # The processes that share a model ask it for the rows of all of them.
+            shared = engine.tensor_parallel_size
+            group = self.accelerator.process_index // shared
+
+            def place(rows: int) -> Place:
+                return Place(self.state.global_step, group * rows, processes // shared * rows)
+
+            seed_engine(engine.llm, self.args.seed, place)
+        elif self.accelerator.is_main_process:  # it asks for all rows
+            seed_server(engine.vllm_client, self.args.seed, lambda rows: Place(self.state.global_step, 0, rows))
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """As the trainer does, but not for tied weights: a state holds them once, under their first name."""
+        own = dict(self.model.named_parameters()).keys() | dict(self.model.named_buffers()).keys()
+        missing = [name for name in load_result.missing_keys if name in own]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
     def _seed_rollouts(self) -> None:
         config = self.args

@@ -108,3 +108,29 @@ def test_the_moving_model_stands_where_the_written_checkpoints_are(tmp_path, req
                 assert torch.allclose(state[name], value, atol=2e-7, rtol=1e-6), name
             if tied:
                 assert torch.equal(state["lm_head.weight"], state["model.embed_tokens.weight"])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_moves_to_the_same_bits_whatever_part_of_the_directions_is_held(tmp_path, tied):
+    base = save(tiny_llama(tied=tied), tmp_path / "base")
+    trajectory = write_trajectory(tmp_path / "window", base, STEPS, line_with_noise(rate=1e-3, noise=1e-3))
+    ray = Request((30, 100), options=Options(device="cpu"))
+    with Window(Trajectory(trajectory), base) as window:
+        found = grams(window, device="cpu", budget=1 << 30)
+
+        def points(name):
+            seen = np.eye(len(STEPS))
+            return np.concatenate([seen[[2, 4]], ray.weights(name, found[name], window.steps)])
+
+        def moving(room):
+            return MovingModel(window, points, device="cpu", budget=1 << 30, room=room)
+
+        whole = moving(1 << 30)
+        for room in (0, whole.held_bytes // 2):
+            part = moving(room)
+            assert part.held_bytes <= room
+            assert room == 0 or part.held_bytes > 0
+            for point in (3, 0, 1, 2):
+                wanted = {name: value.clone() for name, value in whole.at(point).state_dict().items()}
+                for name, value in part.at(point).state_dict().items():
+                    assert torch.equal(value, wanted[name]), (room, point, name)

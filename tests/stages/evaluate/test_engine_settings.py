@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relex.core.errors import InputError
+from relex.core.topology import Gpu, Topology
 from relex.params.load import load
-from relex.stages.evaluate.engine.settings import assign_gpus, engine_environments, engine_facts
+from relex.stages.evaluate.engine.settings import assign_gpus, engine_environments, engine_facts, engine_settings
+from relex.stages.evaluate.engine.vllm_options import options
 from tests.builders import ROOT
 
 EVALUATE = load(ROOT / "params.yaml").evaluate
@@ -31,30 +33,40 @@ def test_every_engine_has_gpus_of_its_own_and_as_many_engines_as_they_reach_for(
     assert len(shares) == min(engines, count // tensor_parallel)
 
 
-@pytest.mark.parametrize(
-    ("visible", "expected"),
-    [
-        (None, ["0,1", "2,3"]),
-        ("5, 3,7,1", ["5,3", "7,1"]),
-        ("GPU-a,GPU-b,GPU-c", ["GPU-a,GPU-b"]),
-    ],
-)
-def test_engines_are_pinned_to_the_gpus_that_this_process_may_use(
-    monkeypatch: pytest.MonkeyPatch, visible: str | None, expected: list[str]
+FOUR = tuple(Gpu("H100", 80 << 30, name) for name in ("5", "3", "7", "1"))
+
+
+def test_engines_are_pinned_to_the_gpus_that_this_process_may_use() -> None:
+    found = engine_environments(2, 3, found=Topology(FOUR, "cuda"))
+    assert [variables["CUDA_VISIBLE_DEVICES"] for variables in found] == ["5,3", "7,1"]
+
+
+@pytest.mark.parametrize("machine", [Topology((), "cpu"), Topology(FOUR, "cpu")], ids=["no-gpu", "cpu-build"])
+def test_engines_on_a_cpu_share_its_cores_and_so_do_those_built_for_it_beside_gpus(
+    monkeypatch: pytest.MonkeyPatch, machine: Topology
 ) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # this test runs where there are none
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [variables["CUDA_VISIBLE_DEVICES"] for variables in engine_environments(2, 3)] == expected
-
-
-def test_engines_on_a_cpu_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(9)))
-    assert [variables["OMP_NUM_THREADS"] for variables in engine_environments(1, 4)] == ["2"] * 4
-    assert [variables["OMP_NUM_THREADS"] for variables in engine_environments(1, 20)] == ["1"] * 20
+    for engines, threads in ((4, "2"), (20, "1")):
+        found = engine_environments(1, engines, found=machine)
+        assert [variables["OMP_NUM_THREADS"] for variables in found] == [threads] * engines
+        assert all("CUDA_VISIBLE_DEVICES" not in variables for variables in found)
+
+
+def test_transformers_uses_the_gpus_whatever_vllm_was_built_for() -> None:
+    found = engine_environments(1, 8, backend="transformers", found=Topology(FOUR, "cpu"))
+    assert [variables["CUDA_VISIBLE_DEVICES"] for variables in found] == ["5", "3", "7", "1"]
+
+
+def test_on_a_gpu_prompts_are_prefilled_in_chunks_and_the_memory_that_others_hold_is_left_to_them() -> None:
+    settings = engine_settings(EVALUATE)
+    on_cpu = options(settings, None)
+    assert on_cpu["enable_chunked_prefill"] is False
+    assert "gpu_memory_utilization" not in on_cpu
+    alone = options(settings, (79 << 30, 80 << 30))
+    assert "enable_chunked_prefill" not in alone  # vLLM's own default is on
+    assert "max_num_batched_tokens" not in alone
+    assert alone["gpu_memory_utilization"] == 0.9
+    assert options(settings, (40 << 30, 80 << 30))["gpu_memory_utilization"] == 0.48
 
 
 def test_batch_invariant_kernels_are_another_engine(monkeypatch: pytest.MonkeyPatch) -> None:

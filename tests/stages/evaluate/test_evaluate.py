@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from relex.core import workspace
@@ -17,9 +18,7 @@ from relex.core.atomic import read_json, write_json
 from relex.core.digest import folder_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.stages.decide import stage as decide
-from relex.stages.decide.paired import paired_test
-from relex.stages.decide.scores import load_scores
-from relex.stages.evaluate import reload
+from relex.stages.evaluate import reload, slot
 from relex.stages.evaluate import stage as evaluate
 from relex.stages.problems import stage as problems
 from tests.builders.contests import (
@@ -54,7 +53,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         changed(Path("observed"), Path("candidates/step_000300"), add_noise)
         set_champion(None)
         set_observed_step(45)
-        evaluate.run(params.evaluate, params.problems)
+        evaluate.run(params.evaluate, params.problems, params.decide)
     finally:
         os.chdir(before)
     return folder
@@ -69,8 +68,8 @@ def contest(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def night(**changes: Any) -> dict[str, Any]:
     """Evaluate and decide; decision, evaluation and timings."""
     params = write_params(Path(), {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}})
-    evaluate.run(params.evaluate, params.problems)
-    decide.run(params.decide, params.evaluate.seed)
+    evaluate.run(params.evaluate, params.problems, params.decide)
+    decide.run(params.decide)
     return {
         "decision": read_json(workspace.DECISION),
         "evaluation": read_json(workspace.EVALUATION_METRICS),
@@ -83,41 +82,78 @@ def rows(model: str) -> list[dict[str, Any]]:
     return table.drop_columns(["model", "model_sha256"]).to_pylist()
 
 
+def generated(timings: dict[str, Any]) -> int:
+    """Rows that were new."""
+    return sum(part["rows"] for part in timings.values() if isinstance(part, dict))
+
+
+def small_change(tensors: dict[str, torch.Tensor]) -> None:
+    """Other weights, other answers here and there, no other quality."""
+    generator = torch.Generator().manual_seed(0)
+    for tensor in tensors.values():
+        tensor += 0.01 * tensor.std() * torch.randn(tensor.shape, generator=generator)
+
+
 def test_a_truly_better_model_is_promoted(contest: Path) -> None:
-    decision = night()["decision"]
+    found = night()
+    decision, spent = found["decision"], found["evaluation"]["proof"]["spent"]
     assert (decision["outcome"], decision["winner"]) == ("promote-candidate", "step_000100")
     assert decision["winner_folder"] == "candidates/step_000100"
-    assert all(test["low"] > 0 for test in decision["tests"])
+    assert all(test["low"] > 0 and test["ended"] == "proven" for test in decision["tests"])
+    assert decision["spent"] == {part: spent[part]["rows"] for part in ("race", "gate", "guards")}
+    assert decision["spent"]["gate"] <= 3 * 60  # of 1,440: a clear gain needs few rows
 
 
-def test_a_ruined_model_and_one_with_nan_lose_and_the_night_goes_on(contest: Path) -> None:
+def test_a_ruined_model_and_one_with_nan_lose_the_race_and_the_night_goes_on(contest: Path) -> None:
     shutil.rmtree("candidates/step_000100")
     result = night()
     decision, metrics = result["decision"], result["evaluation"]["metrics"]
     assert decision["outcome"] != "promote-candidate"
-    assert metrics["step_000200"]["gate"]["non_finite"]["value"] == 1.0
-    assert metrics["step_000200"]["gate"]["avg_at_4"]["value"] == 0.0
-    assert metrics["step_000300"]["gate"]["avg_at_4"]["value"] < metrics["observed"]["gate"]["avg_at_4"]["value"]
-    shutil.rmtree("candidates/step_000300")
-    alone = night()["decision"]["verdicts"][0]
-    assert alone["name"] == "step_000200"
-    assert [guard["passed"] for guard in alone["guards"] if guard["guard"] == "not a number"] == [False, False]
+    assert decision["chosen"]["leader"] is None  # both are credibly worse than what was observed
+    assert metrics["step_000200"]["choose"]["non_finite"]["value"] == 1.0
+    assert {item["name"]: item["left"] for item in decision["candidates"]} == {"step_000200": 1, "step_000300": 1}
+    assert set(metrics["step_000300"]) == {"choose"}
 
 
-def test_the_same_model_under_two_names_gets_the_same_rows_and_no_difference(contest: Path) -> None:
+def test_a_ruined_model_beside_a_ruined_checkpoint_is_refused_at_the_gate(contest: Path) -> None:
+    shutil.rmtree("candidates")
+    shutil.copytree("observed", "kept")
+    changed(Path("kept"), Path("candidates/step_000100"), spoil)
+    shutil.rmtree("observed")
+    shutil.copytree("candidates/step_000100", "observed")
+    changed(Path("kept"), Path("candidates/step_000200"), add_noise)
+    decision = night()["decision"]
+    assert decision["promote"] is False
+    assert decision["chosen"]["leader"] == "step_000100" or decision["verdicts"][0]["name"] == "step_000200"
+
+
+def test_the_same_model_under_two_names_gets_the_same_rows_and_is_not_promoted(contest: Path) -> None:
     shutil.rmtree("candidates")
     shutil.copytree("observed", "candidates/step_000100")
     set_champion(contest / "observed")
     result = night()
-    assert result["timings"].get("rows") is None  # nothing was generated: the weights are known
-    assert rows("step_000100") == rows("observed") == rows("champion")
-    models = read_json(workspace.EVALUATION_METRICS)["models"]
-    identities = {name: models[name]["model_sha256"] for name in ("step_000100", "champion")}
-    right = load_scores(workspace.EVALUATION / "rows", identities).by_model
-    test = paired_test(right["step_000100"]["gate"].right, right["champion"]["gate"].right, 4, 0.025, 2000, seed=0)
-    assert (test.gain, test.low, test.high, test.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert result["decision"]["spent"]["gate"] == 0  # it has nobody to meet
+    shared = {name: {(row["suite"], row["problem"], row["sample"]): row for row in rows(name)} for name in NAMES}
+    both = shared["step_000100"].keys() & shared["observed"].keys()
+    assert both
+    assert all(shared["step_000100"][key] == shared["observed"][key] for key in both)
     assert result["decision"]["promote"] is False
     assert "very same model" in result["decision"]["sentence"]
+
+
+NAMES = ("step_000100", "observed", "champion")
+
+
+def test_other_weights_of_the_same_quality_are_not_promoted(contest: Path) -> None:
+    shutil.rmtree("candidates")
+    changed(Path("observed"), Path("candidates/step_000100"), small_change)
+    set_champion(contest / "observed")
+    decision = night()["decision"]
+    assert decision["promote"] is False
+    verdict = decision["verdicts"][0]
+    assert verdict["name"] == "step_000100"
+    assert {test["ended"] for test in verdict["tests"]} <= {"futile", "spent", "stopped"}
+    assert "more than +1.0 were to be proven" in decision["sentence"]
 
 
 def test_greedy_rows_of_one_model_are_the_same_in_two_engines(contest: Path) -> None:
@@ -129,31 +165,47 @@ def test_greedy_rows_of_one_model_are_the_same_in_two_engines(contest: Path) -> 
     shutil.rmtree(workspace.ROWS_CACHE)
     night(**greedy)
     assert rows("observed") == first
-    assert len(first) == sum(SMALL["problems.sizes"][split] for split in ("validation", "test", "ood"))
+    assert {row["sample"] for row in first} == {0}
+
+
+def test_only_the_winner_and_those_it_met_are_asked_what_is_reported(contest: Path) -> None:
+    metrics = night()["evaluation"]["metrics"]
+    reported = {name for name, found in metrics.items() if "test" in found}
+    assert reported == {"base", "observed", "step_000100"}
+    everyone = night(evaluate__report="all", evaluate__budget={"rows": 10**6, "share": None, "minutes": None})
+    assert all({"test", "ood"} <= found.keys() for found in everyone["evaluation"]["metrics"].values())
+    assert everyone["decision"]["winner"] == "step_000100"
+
+
+def test_a_budget_cuts_the_samples_and_one_that_is_too_small_is_refused(
+    contest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def budget(**limits: float) -> dict[str, Any]:
+        return {"rows": None, "share": None, "minutes": None} | limits
+
+    found = night(evaluate__budget=budget(rows=2000))
+    assert found["evaluation"]["proof"]["plan"]["gate"] < 8
+    assert "WARNING: within 2,000 rows only a gain of" in capsys.readouterr().out
+    assert sum(part["rows"] for part in found["evaluation"]["proof"]["spent"].values()) <= 2000
+    with pytest.raises(InputError, match=r"does not reach.*at least [\d,]+ rows.*found 50 rows"):
+        night(evaluate__budget=budget(rows=50))
+    write_json(workspace.TRAIN_METRICS, {"completions": 500})
+    assert night(evaluate__budget=budget(share=4.0))["evaluation"]["proof"] == found["evaluation"]["proof"]
+    unlimited = night(evaluate__budget=budget(minutes=600))
+    assert unlimited["evaluation"]["proof"]["plan"]["gate"] == 8
 
 
 @pytest.mark.slow
-def test_fresh_engines_side_by_side_give_the_very_same_files_as_one_that_reloads(contest: Path) -> None:
+@pytest.mark.parametrize("engines", [1, 2])
+def test_fresh_engines_give_the_very_same_files_as_those_that_reload(contest: Path, engines: int) -> None:
     before = folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()
     shutil.rmtree(workspace.ROWS_CACHE)
     proofs = [read_json(path) for path in (workspace.STATE / "reloads").glob("*.json")]
-    timings = night(evaluate__reload=False, evaluate__engines=2)["timings"]
-    assert timings["engine_starts"] == 5
+    timings = night(evaluate__reload=engines == 1, evaluate__engines=engines)["timings"]
+    assert timings["engine_starts"] >= 5 if engines == 2 else timings["reloads"] >= 4
     assert (folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()) == before
     assert [proof["exact"] for proof in proofs] == [True]
     assert not (workspace.STATE / "twins").exists()
-
-
-@pytest.mark.slow
-def test_one_models_prompts_in_two_engines_get_the_rows_that_one_engine_gives(contest: Path) -> None:
-    before = folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()
-    mine = workspace.ROWS_CACHE / read_json(workspace.EVALUATION_METRICS)["models"]["observed"]["model_sha256"][:16]
-    for engines in (2, 1):
-        shutil.rmtree(mine)
-        timings = night(evaluate__engines=engines)["timings"]
-        assert timings["engine_starts"] == engines
-        assert timings["rows"] == sum(SMALL["problems.sizes"][split] for split in ("validation", "test", "ood")) * 4
-        assert (folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()) == before
 
 
 @pytest.mark.slow
@@ -164,20 +216,12 @@ def test_a_model_that_says_nothing_and_one_that_never_ends_lose_and_the_night_go
     changed(Path("observed"), Path("candidates/step_000200"), always(tokenizer.convert_tokens_to_ids("7")))
     result = night(evaluate__temperature=0.0, evaluate__samples=1, evaluate__pass_k=[1])
     metrics = result["evaluation"]["metrics"]
-    silent, endless = metrics["step_000100"]["gate"], metrics["step_000200"]["gate"]
+    silent, endless = metrics["step_000100"]["choose"], metrics["step_000200"]["choose"]
     assert [silent[name]["value"] for name in ("avg_at_1", "unparsable", "truncated")] == [0.0, 1.0, 0.0]
     assert [endless[name]["value"] for name in ("avg_at_1", "unparsable", "truncated")] == [0.0, 0.0, 1.0]
     assert {row["completion"] for row in rows("step_000100")} == {""}
     assert {row["completion"] for row in rows("step_000200")} == {"7" * 12}
     assert result["decision"]["outcome"] != "promote-candidate"
-    cut = [
-        guard["passed"]
-        for verdict in result["decision"]["verdicts"]
-        if verdict["name"] == "step_000200"
-        for guard in verdict["guards"]
-        if guard["guard"] == "cut off"
-    ]
-    assert True not in cut
 
 
 @pytest.mark.slow
@@ -188,36 +232,36 @@ def test_a_reload_that_keeps_old_weights_is_found_out_and_not_used(
     shutil.rmtree(workspace.ROWS_CACHE)
     shutil.rmtree(reload.PROOFS)
     # Without the untied twin, this engine keeps the output head it started with.
-    monkeypatch.setattr(reload, "servable", lambda contestant, on_cpu: contestant.folder)
+    monkeypatch.setattr(slot, "servable", lambda contestant: contestant.folder)
     timings = night()["timings"]
     proof = read_json(next(iter(reload.PROOFS.glob("*.json"))))
     assert proof["exact"] is False
     assert proof["differ_from_the_fresh_engine"] > 0
-    assert (timings["engine_starts"], timings["reloads"]) == (5, 0)
+    assert timings["engine_starts"] >= 5
     assert folder_sha256(workspace.EVALUATION) == before
 
 
 def test_what_is_known_is_not_generated_again_and_what_changed_is(contest: Path) -> None:
     before = workspace.EVALUATION_METRICS.read_bytes()
-    assert night()["timings"].get("rows") is None
+    assert generated(night()["timings"]) == 0
     assert workspace.EVALUATION_METRICS.read_bytes() == before
-    next(iter(workspace.ROWS_CACHE.rglob("*.parquet"))).unlink()
-    assert night()["timings"]["rows"] <= 30 * 4  # one batch
+    largest = max(workspace.ROWS_CACHE.rglob("*.rows"), key=lambda path: path.stat().st_size)
+    largest.unlink()
+    assert generated(night()["timings"]) > 0
     assert workspace.EVALUATION_METRICS.read_bytes() == before
 
 
 def test_every_row_is_kept_with_what_it_was_asked_and_answered(contest: Path) -> None:
     found = rows("observed")
     protocol = read_json(workspace.EVALUATION_METRICS)["protocol"]["suites"]
-    assert len(found) == sum(suite["problems"] * suite["samples"] for suite in protocol.values())
+    reported = sum(protocol[suite]["problems"] * protocol[suite]["samples"] for suite in ("test", "ood"))
+    assert sum(row["suite"] in ("test", "ood") for row in found) == reported
     for row in found:
         digits = row["prompt"].removesuffix("=")
         assert row["score"] == float(row["completion"].strip() == "".join(sorted(digits)))
         assert row["finish_reason"] in ("stop", "length")
         assert row["tokens"] <= 12
     assert "seconds" not in found[0]
-    cached = pq.read_table(next(iter(workspace.ROWS_CACHE.rglob("*.parquet"))))
-    assert "seconds" in cached.column_names
 
 
 def test_metrics_are_those_of_the_rows(contest: Path) -> None:
@@ -231,20 +275,6 @@ def test_metrics_are_those_of_the_rows(contest: Path) -> None:
     for value in metrics.values():
         if isinstance(value, dict):
             assert value["low"] <= value["value"] <= value["high"]
-
-
-def test_halving_drops_the_worst_on_few_problems_and_reports_what_it_saved(contest: Path) -> None:
-    result = night(evaluate__halving={"above": 2, "keep": 1})
-    halving, models = result["evaluation"]["halving"], result["evaluation"]["models"]
-    assert [(len(turn["scores"]), turn["problems"], len(turn["kept"])) for turn in halving["rounds"]] == [
-        (3, 30, 2),
-        (2, 60, 1),
-    ]
-    assert [name for name in models if models[name]["kind"] == "candidate"] == ["step_000100"]
-    assert result["decision"]["outcome"] == "promote-candidate"
-    assert {item["name"]: item["problems"] for item in result["decision"]["candidates"]}["step_000200"] in (30, 60)
-    # The rows were there from the evaluation of everyone; by itself it would have spared the gate, test and ood.
-    assert 0 < halving["rows_saved"] < halving["rows_without"]
 
 
 def test_a_champion_whose_weights_are_not_the_registered_ones_is_refused(contest: Path) -> None:
@@ -278,7 +308,7 @@ def test_a_decision_without_its_rows_is_refused(contest: Path) -> None:
     params = write_params(Path(), SMALL)
     (workspace.EVALUATION / "rows" / "observed.parquet").unlink()
     with pytest.raises(InputError, match="rows are missing"):
-        decide.run(params.decide, params.evaluate.seed)
+        decide.run(params.decide)
 
 
 def test_more_engines_than_the_memory_holds_are_refused_with_the_sum(contest: Path) -> None:

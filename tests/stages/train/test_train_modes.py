@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from relex.checkpoints.digest import weights_sha256
 from relex.core.errors import InputError, StageFailed
+from relex.core.topology import Topology
 from relex.params.load import Params, load
 from relex.stages.extrapolate.stage import extrapolate_folder
 from relex.stages.train import process as train_process
@@ -58,6 +59,20 @@ def test_adapters_are_captured_as_the_change_they_make_to_the_weights(tmp_path, 
         tmp_path / "trajectory", Path("base"), Request((12,), options=Options(device="cpu")), tmp_path / "out"
     )
     assert weights_sha256(tmp_path / "out/step_000012") != weights_sha256(Path("six"))
+
+
+def test_a_batch_below_a_group_of_completions_makes_the_same_steps(tmp_path, monkeypatch):
+    """What running out of memory is answered with: a lower per_device_train_batch_size, on one process too."""
+    deltas = {}
+    for name, size in {"whole": 32, "half-a-group": 4}.items():
+        (tmp_path / name).mkdir()
+        with monkeypatch.context() as patch:
+            run(tmp_path / name, patch, {"train.per_device_train_batch_size": size})
+            materialize(Path("trajectory"), Path("base"), 3, Path("three"))
+            base, three = load_file("base/model.safetensors"), load_file("three/model.safetensors")
+        deltas[name] = {tensor: three[tensor] - base[tensor] for tensor in base}
+    for name, delta in deltas["whole"].items():
+        assert torch.linalg.norm(deltas["half-a-group"][name] - delta) <= 2e-2 * torch.linalg.norm(delta), name
 
 
 @pytest.mark.slow
@@ -207,12 +222,36 @@ def test_processes_that_do_not_divide_a_step_are_refused(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     settings = load(tmp_path / "params.yaml").train
     with pytest.raises(InputError, match="do not divide among the processes"):
-        configuration(settings, processes=3, cuda=False)
+        configuration(settings, processes=3, cuda=False, longest=7)
     vllm = settings.model_copy(update={"generation": settings.generation.model_copy(update={"backend": "vllm"})})
     with pytest.raises(InputError, match="needs a GPU"):
-        configuration(vllm, processes=1, cuda=False)
-    made = configuration(vllm, processes=1, cuda=True) if torch.cuda.is_available() else None
+        configuration(vllm, processes=1, cuda=False, longest=7)
+    made = configuration(vllm, processes=1, cuda=True, longest=7) if torch.cuda.is_available() else None
     assert made is None or (made.use_vllm and made.vllm_mode == "colocate")
+
+
+def test_an_engine_for_rollouts_needs_room_for_the_longest_text_there_is_not_for_the_base_s_context():
+    from relex.stages.train.config import configuration
+
+    made = configuration(load(ROOT / "params.yaml").train, processes=1, cuda=False, longest=7)
+    assert made.vllm_max_model_length == 7 + 12
+
+
+def test_the_configuration_is_there_before_the_weights_are_loaded(tmp_path, monkeypatch):
+    """accelerate spreads them over ZeRO-3's processes only then."""
+    params = prepare(tmp_path, SMALL)
+    monkeypatch.chdir(tmp_path)
+    made, configuration = [], train_process.configuration
+    monkeypatch.setattr(train_process, "configuration", lambda *a, **k: made.append(1) or configuration(*a, **k))
+
+    def load_weights(*_, **__):
+        assert made
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_process.AutoModelForCausalLM, "from_pretrained", load_weights)
+    trained_on, _ = train.split(params.train)
+    with pytest.raises(KeyboardInterrupt):
+        train_process.make_trainer(params.train, params.problems, trained_on, 1)
 
 
 def test_more_held_out_prompts_than_problems_are_refused(tmp_path, monkeypatch):
@@ -239,11 +278,12 @@ def test_a_launched_process_knows_that_it_is_one(monkeypatch):
 
 @pytest.mark.parametrize(("text", "said"), [("nonsense: 1\n", "not an accelerate configuration"), (None, "missing")])
 def test_a_configuration_that_accelerate_does_not_know_is_refused(tmp_path, text, said):
+    section = load(ROOT / "params.yaml").train
     path = tmp_path / "some.yaml"
     if text is not None:
         path.write_text((ROOT / "infra/profiles/accelerate/ddp-cpu.yaml").read_text() + text)
     with pytest.raises(InputError, match=said):
-        launch(path)
+        launch(section.model_copy(update={"accelerate": str(path)}), Topology())
 
 
 def test_a_run_without_steps_left_only_finishes_what_is_missing(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import psutil
 from relex.checkpoints.tensors import CheckpointReader
 from relex.core.code import code_sha256
 from relex.core.errors import InputError
+from relex.core.topology import Topology, topology
 from relex.stages.evaluate.params import Evaluate
 
 # Code that makes rows: a change of it makes other keys, so that nothing stale is used.
@@ -76,13 +77,16 @@ def check_memory(folders: Iterable[Path], settings: Evaluate, slots: int) -> Non
         )
 
 
-def engine_environments(tensor_parallel: int, engines: int) -> list[dict[str, str]]:
-    """Environment variables per engine slot: GPUs of its own, or its share of the cores; at most `engines` slots."""
-    import torch
+def engine_environments(
+    tensor_parallel: int, engines: int, *, backend: str = "vllm", found: Topology | None = None
+) -> list[dict[str, str]]:
+    """Environment variables per engine slot: GPUs of its own, or its share of the cores; at most `engines` slots.
 
-    if torch.cuda.is_available():
-        visible = [gpu.strip() for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip()]
-        gpus = visible or [str(number) for number in range(torch.cuda.device_count())]
+    vLLM built for CPUs uses no GPU, whatever the machine has. found: the machine, where it is not this one.
+    """
+    found = topology() if found is None else found
+    if found.gpus and not (backend == "vllm" and found.engine == "cpu"):
+        gpus = [gpu.visible_as for gpu in found.gpus]
         return [{"CUDA_VISIBLE_DEVICES": ",".join(own)} for own in assign_gpus(gpus, tensor_parallel, engines)]
     cores = len(os.sched_getaffinity(0))
     # vLLM would bind every engine to the same cores.

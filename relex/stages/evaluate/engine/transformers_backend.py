@@ -13,6 +13,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from relex.core.topology import has_cuda
+
 if TYPE_CHECKING:
     from relex.stages.evaluate.engine.backend import Finished
 
@@ -24,7 +26,7 @@ class TransformersBackend:
 
     def __init__(self, settings: dict[str, Any]):
         self.version = f"transformers {transformers.__version__}"
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = "cuda" if has_cuda() else "cpu"
         self._dtype = getattr(torch, settings["dtype"])
         self.reload(settings["model"])
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from relex.stages.evaluate.engine.backend import Finished
+from relex.stages.evaluate.engine.vllm_options import options
 
 
 class VllmBackend:
@@ -23,20 +24,7 @@ class VllmBackend:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings["cpu_kv_cache_gib"])
         self.version = f"vllm {vllm.__version__} {current_platform.device_type}"
         self._vllm = vllm
-        self._llm = vllm.LLM(
-            settings["model"],
-            dtype=settings["dtype"],
-            max_model_len=settings["max_model_len"],
-            tensor_parallel_size=settings["tensor_parallel"],
-            seed=0,  # every request carries its own seed
-            # A prompt prefilled in chunks crashes seeded sampling on the CPU build; a cached prefix would let an
-            # earlier batch, or earlier weights, change the arithmetic of a later one.
-            enable_chunked_prefill=False,
-            enable_prefix_caching=False,
-            max_num_batched_tokens=max(8192, settings["max_model_len"]),
-            enforce_eager=on_cpu,  # compiling costs more than it gains there
-            disable_log_stats=True,
-        )
+        self._llm = vllm.LLM(settings["model"], **options(settings, None if on_cpu else _memory()))
 
     def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> Iterator[Finished]:
         """See Backend."""
@@ -75,3 +63,10 @@ class VllmBackend:
         """See Backend. Whether it takes effect must be proven: reload.py compares with a fresh engine."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
         self._llm.reset_prefix_cache()
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes of the first GPU that this process sees: free, in all."""
+    import torch
+
+    return torch.cuda.mem_get_info(0)
