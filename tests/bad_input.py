@@ -646,7 +646,9 @@ CASES = (
         ),
         "stands in two roles",
     ),
-    Case("evaluate", "everything is reported without a budget", "relex evaluate", params(evaluate__report="all"), "all"),
+    Case(
+        "evaluate", "everything is reported without a budget", "relex evaluate", params(evaluate__report="all"), "all"
+    ),
     Case(
         "evaluate",
         "more samples in the race than in the gate",

@@ -82,7 +82,7 @@ def test_the_printed_table_is_the_one_in_the_metrics(first_night):
             if suite in suites:
                 assert cell.startswith(f"{suites[suite]['avg_at_4']['value']:.3f} [")
             else:
-                assert cell == "–"
+                assert cell == "\N{EN DASH}"
 
 
 def test_only_what_the_proof_and_its_report_asked_was_generated(first_night):
