@@ -76,7 +76,9 @@ def test_a_stage_is_its_command(stage):
 # Where a stage is handed less than a section, or a part of another one.
 _PARTS = {"seed": {"evaluate.seed"}}
 _OPTIONS = {
-    f"extrapolate.{key}" for key in Extrapolate.model_fields if key not in ("targets", "variants", "device", "memory")
+    f"extrapolate.{key}"
+    for key in Extrapolate.model_fields
+    if key not in ("targets", "variants", "soup", "device", "memory")
 }
 
 
