@@ -646,6 +646,23 @@ CASES = (
         ),
         "stands in two roles",
     ),
+    Case(
+        "evaluate", "everything is reported without a budget", "relex evaluate", params(evaluate__report="all"), "all"
+    ),
+    Case(
+        "evaluate",
+        "more samples in the race than in the gate",
+        "relex evaluate",
+        params(evaluate__proof__race_samples=17),
+        "race_samples",
+    ),
+    Case(
+        "evaluate",
+        "an unknown key of the proof",
+        "relex evaluate",
+        params(evaluate__proof__sampels=8),
+        "proof.sampels: unknown",
+    ),
     # registry
     Case("registry", "nobody answers", "relex rollback --reason x", _nobody_answers, "cannot be reached", real=True),
     Case(
@@ -685,6 +702,13 @@ CASES = (
     ),
     Case("night", "another one runs", NIGHTLY, _night_runs, "another night is running"),
     Case("night", "bad parameters", NIGHTLY, params(decide__alpha=2.0), "decide.alpha"),
+    Case(
+        "night",
+        "a budget too small for the smallest proof",
+        NIGHTLY,
+        params(evaluate__budget__rows=9),
+        "evaluate.budget: .*at least .* rows",
+    ),
 )
 
 

@@ -14,13 +14,12 @@ import psutil
 from relex.core.errors import InputError, InputErrors
 from relex.core.sizes import show_bytes
 from relex.core.topology import topology
-from relex.params import night_cost
+from relex.params import night_cost, proof_ahead
 from relex.params.disk import night_bytes, unknown_size
 from relex.params.load import Params
 from relex.params.preflight import faults
 from relex.stages.base.params import HubBase
 from relex.stages.base.size import base_size
-from relex.stages.evaluate import planned
 
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
@@ -44,7 +43,7 @@ def examine(path: Path, root: Path | None = None, *, timed: bool = True) -> tupl
         f"disk       {show_bytes(shutil.disk_usage(root).free)} free",
     ]
     lines += _night(params, root, timed)
-    lines += _proof(params)
+    lines += proof_ahead.sentences(params)
     if not errors:
         lines.append(f"parameters {path} is sound")
     return "\n".join(lines), errors
@@ -61,7 +60,7 @@ def _night(params: Params, root: Path, timed: bool) -> list[str]:
         return [f"a night    {unknown_size(params.base.source, params.train, params.extrapolate)}"]
     need = night_bytes(found, params.train, params.extrapolate)
     window = params.train.window
-    cost = night_cost.page(params, found, need, _rows(params), root) if timed else []
+    cost = night_cost.page(params, found, need, proof_ahead.most_rows(params), root) if timed else []
     return [
         f"a night    {show_bytes(need.total)} disk:",
         f"             trajectory {show_bytes(need.trajectory)} ({len(window.steps)} steps, {params.train.codec})",
@@ -71,30 +70,6 @@ def _night(params: Params, root: Path, timed: bool) -> list[str]:
         f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
         *cost,
     ]
-
-
-def _rows(params: Params) -> int | None:
-    """The most rows that the proof asks for; None where its suites' sizes are not known."""
-    rooms = planned.expected_rooms(params.evaluate, params.problems.sizes.model_dump())
-    if rooms is None:
-        return None
-    train, candidates = params.train, params.extrapolate.target_count
-    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
-    most = planned.unlimited(params.evaluate, rooms, candidates, True)
-    budget = planned.row_budget(params.evaluate, rollouts, None)
-    return most if budget is None else min(most, budget)
-
-
-def _proof(params: Params) -> list[str]:
-    """What the proof may take and can prove, where the sizes of its suites are known before they are made."""
-    rooms = planned.expected_rooms(params.evaluate, params.problems.sizes.model_dump())
-    if rooms is None:
-        return []
-    train, candidates = params.train, params.extrapolate.target_count
-    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
-    rows = planned.row_budget(params.evaluate, rollouts, None)
-    plan = planned.planned(params.evaluate, rooms, candidates, True, rows)
-    return planned.sentence(params.evaluate, params.decide, rooms, plan, candidates, True, rows).splitlines()
 
 
 def _engine() -> str:

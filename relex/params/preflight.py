@@ -17,6 +17,7 @@ from relex.core.workspace import METRICS, STATE, TIMINGS
 from relex.params.disk import disk_need
 from relex.params.load import Params, Train, check
 from relex.params.memory import faults_here
+from relex.params.proof_ahead import too_small
 from relex.rewards.confined import check_available
 from relex.stages.base.package import gguf_file
 from relex.stages.base.params import Base, FolderBase, PackageBase
@@ -35,8 +36,11 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
     root = (Path(path).parent if root is None else root).resolve()
     errors += _unwritable(root)
     base, train, extrapolate = (sections.get(name) for name in ("base", "train", "extrapolate"))
-    if problems := sections.get("problems"):
+    problems, evaluate = sections.get("problems"), sections.get("evaluate")
+    if problems:
         errors += _unseen_files(problems, root)
+    if problems and train and extrapolate and evaluate:
+        errors += too_small(problems, train, extrapolate, evaluate)
     errors += [*_without_gpu(train), *_processes(train, root)] if train else []
     errors += _unconfined()
     if params is not None and not errors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,3 +82,15 @@ def provable(rooms: Sequence[Room], plan: Plan, rules: Rules, power: float = POW
     last = Step(1.0, played[-2].share if len(played) > 1 else 0.0)
     level = spent(rules.alpha, last)
     return Provable(problems, samples, power, provable_gain(problems, samples, level, rules.min_gain, power / _KEPT))
+
+
+def problems_to_show_no_loss(rules: Rules) -> int:
+    """The fewest problems out of domain that could show a loss of at most max_ood_loss, were none of them lost.
+
+    Of n problems, none lost: a share of max_ood_loss would have hidden with probability (1 - max_ood_loss)^n.
+    """
+    if rules.max_ood_loss >= 1.0:
+        return 1
+    if rules.max_ood_loss <= 0.0:
+        return 0  # no number of problems can: it takes a gain
+    return math.ceil(math.log(rules.ood_alpha) / math.log(1 - rules.max_ood_loss))

@@ -74,10 +74,29 @@ def test_no_secret_of_the_environment_or_of_a_uri_is_in_anything_that_the_night_
 def test_the_printed_table_is_the_one_in_the_metrics(first_night):
     project, printed = first_night
     metrics = json.loads((project.folder / "metrics/evaluate.json").read_text())["metrics"]
-    for name, splits in metrics.items():
-        row = next(line for line in printed.splitlines() if line.split()[:1] == [name] and "[" in line)
-        for split in ("test", "ood"):
-            assert f"{splits[split]['avg_at_8']['value']:.3f}" in row
+    assert {"base", "observed"} <= {name for name, suites in metrics.items() if {"test", "ood"} <= suites.keys()}
+    table = printed[printed.index("THE NIGHT") : printed.index("\ndecision ")]
+    for name, suites in metrics.items():
+        _, test, ood = re.search(rf"^({name}) +(\S+(?: \[.*?\])?) +(\S.*)$", table, re.MULTILINE).groups()
+        for suite, cell in (("test", test), ("ood", ood)):
+            if suite in suites:
+                assert cell.startswith(f"{suites[suite]['avg_at_4']['value']:.3f} [")
+            else:
+                assert cell == "\N{EN DASH}"
+
+
+def test_only_what_the_proof_and_its_report_asked_was_generated(first_night):
+    project, _ = first_night
+    evaluation = json.loads((project.folder / "metrics/evaluate.json").read_text())
+    decision = json.loads((project.folder / "metrics/decision.json").read_text())
+    spent = {part: facts["rows"] for part, facts in evaluation["proof"]["spent"].items()}
+    assert {part: spent[part] for part in ("race", "gate", "guards")} == decision["spent"]
+    timings = json.loads((project.folder / "timings/evaluate.json").read_text())
+    assert {part: timings[part]["rows"] for part in spent} == spent
+    summed = (facts for suites in evaluation["metrics"].values() for facts in suites.values())
+    assert sum(facts["problems"] * facts["samples"] for facts in summed) == sum(spent.values())
+    everything = 4 * (20 * 4 + 20 * 16 + 20 * 16 + 20 * 4)  # choose, gate, ood and test of four models
+    assert sum(spent.values()) < everything / 2
 
 
 def test_every_captured_step_is_in_the_trajectory_and_has_a_hash_in_dvc(first_night):
@@ -154,8 +173,9 @@ def test_other_targets_change_extrapolate_and_nothing_before_it(first_night):
         ("relex/forecast/fits.py", {"train", "diagnose", "extrapolate"}),  # train: its meter
         ("relex/stages/train/capture.py", {"train"}),
         ("relex/stages/extrapolate/combine.py", {"extrapolate"}),
+        ("relex/proof/policy.py", {"evaluate", "decide"}),
         ("relex/stages/evaluate/generation.py", {"evaluate", "decide"}),
-        ("relex/stages/decide/gate.py", {"decide"}),
+        ("relex/stages/decide/sentences.py", {"decide"}),
     ],
 )
 def test_a_changed_line_runs_again_the_stages_whose_rooms_it_stands_in_and_no_other(first_night, module, again):
@@ -214,8 +234,13 @@ def test_a_later_night_competes_with_the_champion_and_reuses_what_was_measured(f
     assert evaluation["models"]["champion"]["model_sha256"] == champion["model_sha256"]
     # The same weights under another name have the same rows: here the champion is also a candidate of this night.
     twins = [name for name, facts in evaluation["models"].items() if facts["model_sha256"] == champion["model_sha256"]]
+    assert len(twins) > 1
     measured = [evaluation["metrics"][name] for name in twins]
-    assert all(one == measured[0] for one in measured)
+    for suite in ("test", "ood"):
+        assert all(suites[suite] == measured[0][suite] for suites in measured)
+    spent = sum(part["rows"] for part in evaluation["proof"]["spent"].values())
+    timings = json.loads((project.folder / "timings/evaluate.json").read_text())
+    assert sum(timings[part]["rows"] for part in evaluation["proof"]["spent"]) < spent / 2
     decision = json.loads((project.folder / "metrics/decision.json").read_text())
     assert {"observed", "champion"} >= {test["against"] for test in decision["tests"]}
     expected = 2 if decision["promote"] else 1

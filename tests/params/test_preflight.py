@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import re
 import shutil
 
 import pytest
@@ -34,6 +35,20 @@ def test_too_little_disk_says_how_much_is_needed_and_how_much_there_is(params_fi
     assert len(errors) == 1
     assert "too little disk" in str(errors[0])
     assert "found 5.0 MiB" in str(errors[0])
+
+
+def test_a_budget_that_could_not_prove_anything_is_refused_before_the_training(params_file):
+    params_file.write_text(params_file.read_text().replace("budget: {rows: null,", "budget: {rows: 900,"))
+    _, errors = preflight.faults(params_file)
+    (error,) = errors
+    assert re.search("evaluate.budget: .*at least [0-9,]+ rows; found 900 rows", str(error))
+    page, errors = doctor.examine(params_file, timed=False)
+    assert [str(one) for one in errors] == [str(error)]
+    assert "is sound" not in page
+    least = int(re.search("at least ([0-9,]+) rows", str(error))[1].replace(",", ""))
+    params_file.write_text(params_file.read_text().replace("{rows: 900,", f"{{rows: {least},"))
+    assert preflight.faults(params_file)[1] == []
+    assert f"at most {least:,} rows" in doctor.examine(params_file, timed=False)[0]
 
 
 def test_an_unwritable_folder_and_bad_parameters_are_named_together(params_file, monkeypatch):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from relex.core.errors import InputError
 from relex.proof.plan import Plan, most_rows, within
-from relex.proof.power import provable
+from relex.proof.power import problems_to_show_no_loss, provable
 from relex.proof.roles import CHOOSE, GATE, OOD, TEST
 from relex.proof.rounds import Room
 from relex.proof.rules import Rules
@@ -95,18 +95,23 @@ def sentence(
     champion: bool,
     rows: int | None,
 ) -> str:
-    """What the plan can take and prove, and a warning where a budget takes away from what could be proven."""
+    """What the plan can take and prove, with a warning where a budget takes away from what could be proven, and one
+    where there are too few problems out of domain."""
     most = most_rows(plan, rooms, candidates, champion, settings.report == "all")
     found = provable(rooms, plan, rules)
-    text = f"the proof: at most {most:,} rows with its report; {found}"
-    if rows is None or plan == largest(settings):
-        return text
+    lines = [f"the proof: at most {most:,} rows with its report; {found}"]
     now, free = provable(rooms, plan, rules, 0.5), provable(rooms, largest(settings), rules, 0.5)
-    if now is None or free is None or now.gain <= free.gain:
-        return text
-    needed = unlimited(settings, rooms, candidates, champion)
-    return (
-        f"{text}\nthe proof: WARNING: within {rows:,} rows only a gain of {100 * now.gain:+.1f} points is proven in "
-        f"half of the nights; with {needed:,} rows, {100 * free.gain:+.1f} points would be "
-        f"(evaluate.budget; decide.min_gain is {100 * rules.min_gain:+.1f})"
-    )
+    if rows is not None and now is not None and free is not None and now.gain > free.gain:
+        needed = unlimited(settings, rooms, candidates, champion)
+        lines.append(
+            f"the proof: WARNING: within {rows:,} rows only a gain of {100 * now.gain:+.1f} points is proven in half "
+            f"of the nights; with {needed:,} rows, {100 * free.gain:+.1f} points would be "
+            f"(evaluate.budget; decide.min_gain is {100 * rules.min_gain:+.1f})"
+        )
+    ood, enough = sum(room.problems for room in rooms if room.role == OOD), problems_to_show_no_loss(rules)
+    if 0 < ood < enough:
+        lines.append(
+            f"the proof: WARNING: {ood} problems out of domain cannot show that a model loses at most "
+            f"{100 * rules.max_ood_loss:g} points there, unless it gains: {enough} could (decide.max_ood_loss)"
+        )
+    return "\n".join(lines)

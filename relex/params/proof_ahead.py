@@ -1,0 +1,62 @@
+"""What a night's proof will ask and can show, as the parameters promise it: before any problem or row is there.
+
+A champion is reckoned with, as every night after the first promotion has one. Nothing is said where the size of a
+suite is known only from its source.
+"""
+
+from __future__ import annotations
+
+from relex.core.errors import InputError
+from relex.params.load import Params
+from relex.proof.plan import Plan
+from relex.proof.rounds import Room
+from relex.stages.evaluate import planned
+from relex.stages.evaluate.params import Evaluate
+from relex.stages.extrapolate.params import Extrapolate
+from relex.stages.problems.params import Problems
+from relex.stages.train.params import Train
+
+
+def most_rows(params: Params) -> int | None:
+    """The most rows that the proof and its report ask for."""
+    rooms, limit = _rooms(params.problems, params.evaluate), _limit(params.evaluate, params.train)
+    if rooms is None:
+        return None
+    most = planned.unlimited(params.evaluate, rooms, params.extrapolate.target_count, True)
+    return most if limit is None else min(most, limit)
+
+
+def sentences(params: Params) -> list[str]:
+    """What the proof may take and can prove; none where its budget is too small."""
+    rooms, limit = _rooms(params.problems, params.evaluate), _limit(params.evaluate, params.train)
+    if rooms is None or too_small(params.problems, params.train, params.extrapolate, params.evaluate):
+        return []
+    candidates = params.extrapolate.target_count
+    plan = _plan(rooms, params.evaluate, candidates, limit)
+    return planned.sentence(params.evaluate, params.decide, rooms, plan, candidates, True, limit).splitlines()
+
+
+def too_small(problems: Problems, train: Train, extrapolate: Extrapolate, evaluate: Evaluate) -> list[InputError]:
+    """That the budget does not reach for the smallest proof; found by `evaluate` alone, it would cost a training."""
+    rooms = _rooms(problems, evaluate)
+    if rooms is None:
+        return []
+    try:
+        _plan(rooms, evaluate, extrapolate.target_count, _limit(evaluate, train))
+    except InputError as error:
+        return [error]
+    return []
+
+
+def _rooms(problems: Problems, evaluate: Evaluate) -> tuple[Room, ...] | None:
+    return planned.expected_rooms(evaluate, problems.sizes.model_dump())
+
+
+def _limit(evaluate: Evaluate, train: Train) -> int | None:
+    """In rows; minutes are worth what the machine makes of them, which is not known yet."""
+    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
+    return planned.row_budget(evaluate, rollouts, None)
+
+
+def _plan(rooms: tuple[Room, ...], evaluate: Evaluate, candidates: int, limit: int | None) -> Plan:
+    return planned.planned(evaluate, rooms, candidates, True, limit)
