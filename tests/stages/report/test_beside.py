@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -50,7 +51,8 @@ def html(source=None, uri: str = "sqlite:///mlflow.db") -> str:
 
 
 def text(html: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL)).split())
+    seen = re.sub(r"<[^>]+>", " ", re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL))
+    return " ".join(unescape(seen).replace("\N{EN DASH}", "-").split())
 
 
 def test_the_page_says_when_of_what_and_by_which_commit(night):
@@ -99,9 +101,9 @@ def test_versions_are_linked_where_a_server_shows_them_and_credentials_are_not(n
 def test_champions_before_the_nights_end_stand_with_what_they_answered(night):
     found = text(html())
     table = found[found.index("Champions, night by night") :]
-    assert "2026-11-20 promote 1 .250 .125 2026-11-21 promote by force 2 – – 2026-11-22 rollback 1 .250 .125" in table
+    assert "2026-11-20 promote 1 .250 .125 2026-11-21 promote by force 2 - - 2026-11-22 rollback 1 .250 .125" in table
     share = json.loads(Path("metrics/evaluate.json").read_text())["metrics"]["step_000040"]["test"]["avg_at_4"]["value"]
-    assert f"this night to promote – {share:.3f}".replace("0.", ".") in table
+    assert f"this night to promote - {share:.3f}".replace("0.", ".") in table
     assert "77" not in table[: table.index("this night to promote")]  # that move came after the night
     assert "55" not in table[: table.index("this night to promote")]  # and that is another model's
     assert html().count('id="trend-wide-') > 10

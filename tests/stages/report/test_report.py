@@ -210,9 +210,7 @@ def test_hostile_names_and_sentences_are_shown_as_text(tmp_path, monkeypatch):
     (folder / "timings/<b>.json").write_text('{"seconds": 1}')
     seen = page(folder, monkeypatch)
     assert "img" not in {tag for tag, _ in seen.elements}
-    assert [tag for tag, _ in seen.elements].count(
-        "script"
-    ) == 1  # the page's own; its policy lets no other run
+    assert [tag for tag, _ in seen.elements].count("script") == 1  # the page's own; its policy lets no other run
     assert not [attrs for _, attrs in seen.elements if "onerror" in attrs]
     # Sentence twice, tensor, diagnosis, and the champion in its table, its charts, the gate and the identity.
     assert seen.text.count(hostile) >= 8
