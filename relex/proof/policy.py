@@ -1,7 +1,7 @@
 """The proof as a policy: a generator that asks for rows and ends with an outcome. Pure, so that whoever plays it over
 the same rows asks the same and ends alike: `evaluate`, which generates them, `decide`, the registry, a simulation.
 
-    race    candidates and last observed checkpoint on the choosing problems
+    race    candidates and last observed checkpoint, and controls, on the choosing problems
     gate    the leader against last observed checkpoint and champion (or base), on problems that nothing was chosen on
     guards  out of domain not worse than observed, champion and base; answers whole; logits numbers
 
@@ -11,56 +11,38 @@ Where the leader fails, the last observed checkpoint meets the champion (or base
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
-from relex.proof import guards, race
-from relex.proof.answers import Answers, Source, gather
+from relex.proof import controls, guards
+from relex.proof.answers import Source, gather
+from relex.proof.choosing import choose
+from relex.proof.night import BASE, CHAMPION, CONTROL, OBSERVED, Ask, Night, Player
 from relex.proof.plan import Plan
 from relex.proof.race import Standing
-from relex.proof.roles import CHOOSE, GATE, OOD
-from relex.proof.rounds import Look, Room, looks
+from relex.proof.roles import GATE, OOD
+from relex.proof.rounds import Look, Room
 from relex.proof.rules import Rules
 from relex.proof.sequential import OPTIMISM, SequentialTest, Step
 from relex.proof.verdict import Asked, Verdict, loss_facts, share_facts, test_facts
 
-BASE, OBSERVED, CHAMPION = "base", "observed", "champion"
 CUT_OFF, NOT_A_NUMBER = "cut off", "not a number"
 Facts = dict[str, Any]  # of a test or a guard, as metrics/decision.json holds them
-Purpose = Literal["race", "gate", "guards"]
 # The last observed checkpoint has been trained as far as the champion or less: it gives up sooner.
 _FALLBACK_OPTIMISM = 1.0
 
 
 @dataclass(frozen=True)
-class Player:
-    """A model of the night. kind: base, observed, champion or candidate. step: optimiser steps, None for a champion.
-    identity: hash that two names of one model share."""
-
-    name: str
-    kind: str
-    step: int | None
-    identity: str
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Rows that must exist before the policy goes on. asked: (suite, its first problems, samples of each)."""
-
-    purpose: Purpose
-    models: tuple[str, ...]
-    asked: tuple[tuple[str, int, int], ...]
-
-
-@dataclass(frozen=True)
 class Outcome:
     """leader: the candidate that met the gate; None where all are credibly worse than the last observed checkpoint.
-    standings: of every model that raced. promoted: the name, None for nothing. verdicts: in the order they were met."""
+    standings: of every model that raced. promoted: the name, None for nothing. verdicts: in the order they were met.
+    beats_controls: of every candidate, whether it is credibly better than each control; {} without controls."""
 
     leader: str | None
     standings: dict[str, Standing]
     verdicts: list[Verdict]
     promoted: str | None
+    beats_controls: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,22 +52,6 @@ class _Try:
     optimism: float
 
 
-@dataclass
-class _Night:
-    players: dict[str, Player]
-    rooms: dict[str, list[Room]]  # by role
-    plan: Plan
-    rules: Rules
-    source: Source
-    standings: dict[str, Standing] = field(default_factory=dict)
-
-    def identity(self, name: str) -> str:
-        return self.players[name].identity
-
-    def looks(self, role: str, samples: int) -> tuple[Look, ...]:
-        return looks(self.rooms.get(role, []), self.plan.first, samples)
-
-
 def play(
     players: Iterable[Player], rooms: Iterable[Room], plan: Plan, rules: Rules, source: Source
 ) -> Generator[Ask, None, Outcome]:
@@ -93,8 +59,8 @@ def play(
     by_role: dict[str, list[Room]] = {}
     for room in rooms:
         by_role.setdefault(room.role, []).append(room)
-    night = _Night({player.name: player for player in players}, by_role, plan, rules, source)
-    leader = yield from _race(night)
+    night = Night({player.name: player for player in players}, by_role, plan, rules, source)
+    leader = yield from choose(night)
     champion = CHAMPION if CHAMPION in night.players else None
     # Where RLVR moved nothing, or back to where it began, there is nothing to promote under another name.
     unchanged = {night.identity(name): name for name in (BASE, CHAMPION) if name in night.players}
@@ -107,37 +73,11 @@ def play(
             break
     last = verdicts[-1]
     promoted = last.name if last.passed and night.identity(last.name) not in unchanged else None
-    return Outcome(leader, night.standings, verdicts, promoted)
+    marks = controls.beaten(source, night.of_kind("candidate"), night.of_kind(CONTROL), night.seen)
+    return Outcome(leader, night.standings, verdicts, promoted, marks)
 
 
-def _race(night: _Night) -> Generator[Ask, None, str | None]:
-    """The leader of the candidates; the nearest one of those that are equally good."""
-    nearest = sorted(
-        (player for player in night.players.values() if player.kind == "candidate"),
-        key=lambda player: (player.step or 0, player.name),
-    )
-    racing, left = [OBSERVED, *(player.name for player in nearest)], dict[str, Answers]()
-    played = night.looks(CHOOSE, night.plan.race)
-    for number, look in enumerate(played, 1):
-        yield Ask("race", tuple(racing), look.asked)
-        answers = {name: gather(night.source, name, look.asked) for name in racing}
-        problems, samples = _size(look)
-        for name in racing:
-            night.standings[name] = race.standing(answers[name], problems, samples)
-        for name in race.behind(answers):
-            night.standings[name] = replace(night.standings[name], left=number)
-            racing.remove(name)
-        left = {name: answers[name] for name in racing if name != OBSERVED}
-        if len(left) < 2:
-            break
-        if race.equivalent(left, night.rules.min_gain):
-            return next(iter(left))  # they stand in the order of their horizons
-    if not left:
-        return None
-    return max(left, key=lambda name: float(left[name].right.mean()))  # the first, so the nearest, of equals
-
-
-def _meet(night: _Night, one: _Try, opponents: Sequence[str]) -> Generator[Ask, None, Verdict]:
+def _meet(night: Night, one: _Try, opponents: Sequence[str]) -> Generator[Ask, None, Verdict]:
     """Test a model against each opponent on the gate's problems, then hold it against the guards."""
     name = one.name
     others = [other for other in dict.fromkeys([*opponents, BASE]) if other != name]
@@ -154,7 +94,7 @@ def _meet(night: _Night, one: _Try, opponents: Sequence[str]) -> Generator[Ask, 
     return Verdict(name, tests, found, same_as)
 
 
-def _gate(night: _Night, one: _Try, met: list[str]) -> Generator[Ask, None, list[Facts]]:
+def _gate(night: Night, one: _Try, met: list[str]) -> Generator[Ask, None, list[Facts]]:
     name, played, before = one.name, night.looks(GATE, night.plan.gate), 0.0
     test = SequentialTest(night.rules.min_gain, one.level, _last(played), one.optimism)
     tests: dict[str, Facts] = {}
@@ -164,7 +104,7 @@ def _gate(night: _Night, one: _Try, met: list[str]) -> Generator[Ask, None, list
             break
         yield Ask("gate", (name, *waiting), look.asked)
         ours = gather(night.source, name, look.asked)
-        asked = Asked(*_size(look), number)
+        asked = Asked(*look.size, number)
         for other in list(waiting):
             theirs = gather(night.source, other, look.asked)
             found = test.judge(ours, theirs, Step(look.share, before))
@@ -177,7 +117,7 @@ def _gate(night: _Night, one: _Try, met: list[str]) -> Generator[Ask, None, list
     return list(tests.values())
 
 
-def _guards(night: _Night, name: str, guarded: list[str], looked: int) -> Generator[Ask, None, list[Facts]]:
+def _guards(night: Night, name: str, guarded: list[str], looked: int) -> Generator[Ask, None, list[Facts]]:
     """looked: how many looks at the gate's suites there have been."""
     found = yield from _whole_answers(night, name, GATE, night.plan.gate, looked)
     if not all(guard["passed"] for guard in found):
@@ -189,7 +129,7 @@ def _guards(night: _Night, name: str, guarded: list[str], looked: int) -> Genera
     return found
 
 
-def _losses(night: _Night, name: str, guarded: list[str]) -> Generator[Ask, None, tuple[list[Facts], int]]:
+def _losses(night: Night, name: str, guarded: list[str]) -> Generator[Ask, None, tuple[list[Facts], int]]:
     """Tests that `name` is not worse out of domain, and the number of looks they took: pooled over the suites, since a
     suite of few problems could never show it."""
     rules, played = night.rules, night.looks(OOD, night.plan.guards)
@@ -199,7 +139,7 @@ def _losses(night: _Night, name: str, guarded: list[str]) -> Generator[Ask, None
     test = SequentialTest(-rules.max_ood_loss, rules.ood_alpha, _last(played))
     for number, look in enumerate(played, 1):
         yield Ask("guards", (name, *waiting), look.asked)
-        ours, asked = gather(night.source, name, look.asked), Asked(*_size(look), number)
+        ours, asked = gather(night.source, name, look.asked), Asked(*look.size, number)
         for other in list(waiting):
             theirs = gather(night.source, other, look.asked)
             judged = test.judge(ours, theirs, Step(look.share, before))
@@ -212,7 +152,7 @@ def _losses(night: _Night, name: str, guarded: list[str]) -> Generator[Ask, None
     return list(losses.values()), number
 
 
-def _whole_answers(night: _Night, name: str, role: str, samples: int, looked: int) -> Generator[Ask, None, list[Facts]]:
+def _whole_answers(night: Night, name: str, role: str, samples: int, looked: int) -> Generator[Ask, None, list[Facts]]:
     """Answers that are not cut off, and logits that are numbers, on every suite of a role."""
     played = night.looks(role, samples)
     for number in range(looked, len(played) + 1):
@@ -232,7 +172,7 @@ def _whole_answers(night: _Night, name: str, role: str, samples: int, looked: in
     return cut + broken
 
 
-def _not_a_number(night: _Night, name: str, look: Look) -> list[Facts]:
+def _not_a_number(night: Night, name: str, look: Look) -> list[Facts]:
     found = []
     for one in look.asked:
         share = float(gather(night.source, name, [one]).broken.mean())
@@ -242,7 +182,3 @@ def _not_a_number(night: _Night, name: str, look: Look) -> list[Facts]:
 
 def _last(played: Sequence[Look]) -> Step:
     return Step(1.0, played[-2].share if len(played) > 1 else 0.0)
-
-
-def _size(look: Look) -> tuple[int, int]:
-    return sum(problems for _, problems, _ in look.asked), max(samples for _, _, samples in look.asked)

@@ -37,6 +37,11 @@ class Look:
     asked: tuple[tuple[str, int, int], ...]
     share: float
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Problems of all suites, most samples of one."""
+        return sum(problems for _, problems, _ in self.asked), max(samples for _, _, samples in self.asked)
+
 
 def looks(rooms: Sequence[Room], first: int, samples: int) -> tuple[Look, ...]:
     """The looks at the suites of one part, asked together: each about twice the rows of the one before.

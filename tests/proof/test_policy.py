@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from relex.proof.answers import Marks
+from relex.proof.night import Ask, Player
 from relex.proof.plan import Plan
-from relex.proof.policy import Ask, Outcome, Player, play
+from relex.proof.policy import Outcome, play
 from relex.proof.roles import CHOOSE, GATE, OOD
 from relex.proof.rounds import Room
 from relex.proof.rules import Rules
@@ -42,8 +43,8 @@ def players(*names: str, same: Mapping[str, str] | None = None) -> list[Player]:
     return [
         Player(
             name,
-            name if not name.startswith("step") else "candidate",
-            int(name[5:]) if name.startswith("step") else 0,
+            "candidate" if name.startswith("step") else "control" if name.startswith("control") else name,
+            int(name.partition("_")[2] or 0),
             (same or {}).get(name, name),
         )
         for name in names
@@ -146,3 +147,43 @@ def test_a_single_problem_in_each_part_decides_nothing() -> None:
     rooms = [Room(role, role, 1, 1 << 20, 4) for role in (CHOOSE, GATE, OOD)]
     rows = Rows({"base": 0.0, "observed": 0.0, "step_100": 1.0})
     assert finish(rows, players(*rows._shares), rooms=rooms)[0].promoted is None
+
+
+SHARES = {"base": 0.3, "observed": 0.35, "step_100": 0.5, "step_300": 0.6, "step_600": 0.1}
+
+
+@pytest.mark.parametrize("share", [0.05, 0.45, 0.6, 0.95])
+def test_controls_change_neither_leader_nor_promotion(share: float) -> None:
+    plain, _ = finish(Rows(SHARES), players(*SHARES))
+    shares = SHARES | {"control_100": share, "control_300": share}
+    found, asks = finish(Rows(shares), players(*shares))
+    assert (found.leader, found.promoted, found.verdicts) == (plain.leader, plain.promoted, plain.verdicts)
+    assert plain.beats_controls == {}
+    assert not any("control" in name for ask in asks if ask.purpose != "race" for name in ask.models)
+    assert found.beats_controls == {"step_100": share < 0.3, "step_300": share < 0.5, "step_600": False}
+    assert {name for name in found.standings if "control" in name} == {"control_100", "control_300"}
+
+
+def test_a_control_is_never_promoted_even_where_all_else_fails() -> None:
+    shares = {"base": 0.3, "observed": 0.3, "step_100": 0.1, "control_100": 0.9}
+    outcome, asks = finish(Rows(shares), players(*shares))
+    assert (outcome.leader, outcome.promoted) == (None, None)
+    assert [verdict.name for verdict in outcome.verdicts] == ["observed"]
+    assert outcome.beats_controls == {"step_100": False}
+    assert {name for ask in asks if ask.purpose != "race" for name in ask.models} <= {"base", "observed"}
+
+
+def test_the_leader_meets_a_control_that_stays_near_it_until_that_is_decided() -> None:
+    shares = {"base": 0.3, "observed": 0.3, "step_100": 0.72, "control_100": 0.6}
+    outcome, asks = finish(Rows(shares), players(*shares))
+    races = [ask for ask in asks if ask.purpose == "race"]
+    assert races[0].models == ("observed", "step_100", "control_100")
+    assert {ask.models for ask in races[1:]} == {("step_100", "control_100")}
+    assert outcome.beats_controls == {"step_100": True}
+    assert outcome.standings["observed"].problems < outcome.standings["step_100"].problems
+
+
+def test_a_control_that_is_far_behind_costs_one_look() -> None:
+    shares = {"base": 0.3, "observed": 0.3, "step_100": 0.8, "control_100": 0.05}
+    _, asks = finish(Rows(shares), players(*shares))
+    assert sum("control_100" in ask.models for ask in asks) == 1

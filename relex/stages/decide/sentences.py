@@ -27,7 +27,20 @@ def sentence(decision: dict[str, Any]) -> str:
         for test in last["tests"]
     )
     text = f"Promote {_call(last['name'])}: on problems that nothing was chosen on it gains {gains}."
-    return text + _no_better_one(decision) + _beyond(decision)
+    return text + _no_better_one(decision) + _controls(decision) + _beyond(decision)
+
+
+def _controls(decision: dict[str, Any]) -> str:
+    """A word of care when the winner is not shown to be better than what takes no forecast."""
+    unproven = [one["name"] for one in decision["candidates"] if one.get("beats_control") is False]
+    if decision["winner"] not in unproven:
+        return ""
+    best = max((one for one in decision["candidates"] if one.get("control")), key=lambda one: one["choose"])
+    kind = best["name"].partition("-")[2]
+    return (
+        f" It is not shown to be better than every control: {kind}, made as long as the forecast for step "
+        f"{best['step']}, had {best['choose']:.1%} right in the race. So the gain may not be the forecast's merit."
+    )
 
 
 def _no_better_one(decision: dict[str, Any]) -> str:

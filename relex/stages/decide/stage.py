@@ -13,8 +13,9 @@ from relex.core import workspace
 from relex.core.atomic import read_json, write_json
 from relex.core.errors import InputError
 from relex.proof.answers import Source
+from relex.proof.night import CHAMPION, CONTROL, OBSERVED, Ask, Player
 from relex.proof.plan import Plan
-from relex.proof.policy import CHAMPION, OBSERVED, Ask, Outcome, Player, play
+from relex.proof.policy import Outcome, play
 from relex.proof.race import Standing
 from relex.proof.rounds import Room
 from relex.proof.rules import Rules
@@ -67,14 +68,17 @@ def replay(rules: Rules) -> dict[str, Any]:
     decision = decision_of(models, protocol, scores, rules)
     decision["trust"] = found
     for candidate in decision["candidates"]:
-        candidate["beyond"] = marks(candidate["step"], found)
+        candidate["beyond"] = [] if candidate.get("control") else marks(candidate["step"], found)
     decision["sentence"] = sentence(decision)
     return decision
 
 
 def players(models: Mapping[str, Mapping[str, Any]]) -> list[Player]:
-    """models: name -> kind, step, model_sha256 (metrics/evaluate.json)."""
-    return [Player(name, facts["kind"], facts["step"], facts["model_sha256"]) for name, facts in models.items()]
+    """models: name -> kind, step, model_sha256, control where it is one (metrics/evaluate.json)."""
+    return [
+        Player(name, CONTROL if facts.get("control") else facts["kind"], facts["step"], facts["model_sha256"])
+        for name, facts in models.items()
+    ]
 
 
 def played(
@@ -131,7 +135,8 @@ def decision_of(
 
 
 def _candidates(models: Mapping[str, Mapping[str, Any]], outcome: Outcome) -> list[dict[str, Any]]:
-    """The leader, then those that stayed longest, then by their share."""
+    """The leader, then those that stayed longest, then by their share. Where controls raced, they say so, and the
+    others whether they are credibly better than each of them."""
 
     def rank(item: tuple[str, Standing]) -> tuple[Any, ...]:
         name, found = item
@@ -149,6 +154,8 @@ def _candidates(models: Mapping[str, Mapping[str, Any]], outcome: Outcome) -> li
             "samples": found.samples,
             "finalist": name == outcome.leader,
             "left": found.left,
+            **({"control": True} if models[name].get("control") else {}),
+            **({"beats_control": outcome.beats_controls[name]} if name in outcome.beats_controls else {}),
         }
         for name, found in sorted(raced.items(), key=rank)
     ]

@@ -1,6 +1,7 @@
 """Stage diagnose, and `relex diagnose`: how far the forecast can be trusted.
 
-Explained share, R^2 and drift say how straight the window is (straightness.py); the held-out-step backtest says what
+Explained share, R^2 and drift say how straight the window is (straightness.py), and the cosines of its updates whether
+it goes on so (forecast/persistence.py); the held-out-step backtest says what
 the same forecast would have done inside the window, in weight space (backtest.py) and in function space
 (function_space.py); the likelihood scan says where along the ray verified completions are still likely (scan.py).
 """
@@ -19,6 +20,7 @@ from relex.core import atomic, workspace
 from relex.core.errors import InputError
 from relex.core.timing import timed
 from relex.forecast.backtest import Held, fitted_counts, held_out
+from relex.forecast.persistence import persistence
 from relex.forecast.subspace import Array, explained_share, spectrum
 from relex.forecast.weights import Forecast, r_squared
 from relex.policy.completions import read_completions
@@ -81,6 +83,7 @@ def diagnosis(
             "rank": how.rank,
             "overall": straight,
             "null": straightness(walk, steps),
+            "persistence": persistence(sum(found.values(), np.zeros((len(steps), len(steps))))),
             "backtest": [_backtest(real, null) for real, null in zip(held, null_held, strict=True)],
             "coefficients": coefficient_lines(found, steps, targets),
             "tensors": {name: _tensor(name, found[name], steps, held) for name in found},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from relex.checkpoints.digest import combined, speech_sha256, weights_sha256
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.errors import CorruptArtifact, InputError
+from relex.proof.night import CONTROL, Player
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Contestant:
 
     kind: base, observed, champion or candidate. step: optimiser steps (observed or predicted), None for a champion.
     speech_sha256: hash of what changes, beside the weights, what it says. version: the champion's in the registry, else
-    None.
+    None. control: a candidate that may never be promoted.
     """
 
     name: str
@@ -29,6 +30,12 @@ class Contestant:
     weights_sha256: str
     speech_sha256: str
     version: str | None = None
+    control: bool = False
+
+    @property
+    def player(self) -> Player:
+        """As the proof sees it."""
+        return Player(self.name, CONTROL if self.control else self.kind, self.step, self.model_sha256)
 
     @property
     def model_sha256(self) -> str:
@@ -44,6 +51,7 @@ class Contestant:
             "weights_sha256": self.weights_sha256,
             "folder": str(self.folder),
         }
+        facts |= {"control": True} if self.control else {}
         return facts | ({"version": self.version} if self.kind == "champion" else {})
 
 
@@ -69,7 +77,7 @@ def load_contestants() -> list[Contestant]:
                 todo="fetch them again: relex champion",
             )
         contestants.append(found)
-    return contestants + _candidates(workspace.CANDIDATES)
+    return contestants + _candidates(workspace.CANDIDATES, _controls())
 
 
 def _observed_step() -> int:
@@ -81,13 +89,24 @@ def _observed_step() -> int:
     return found["observed_step"]
 
 
-def _candidates(folder: Path) -> list[Contestant]:
+def _controls() -> list[str]:
+    """The candidates that are controls, as the stage extrapolate made them."""
+    found = read_json(workspace.EXTRAPOLATION_METRICS).get("controls", [])
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise InputError("not names of controls", where=workspace.EXTRAPOLATION_METRICS, todo="run `relex extrapolate`")
+    return found
+
+
+def _candidates(folder: Path, controls: list[str]) -> list[Contestant]:
     found = []
     for path in sorted(folder.glob("step_*")):
         match = re.match(r"step_(\d+)", path.name)
         if match and path.is_dir():
-            found.append(_contestant(path.name, "candidate", int(match[1]), path))
-    if not found:
+            one = _contestant(path.name, "candidate", int(match[1]), path)
+            found.append(replace(one, control=path.name in controls))
+    if missing := set(controls) - {one.name for one in found}:
+        raise InputError("controls are missing", where=folder, expected=sorted(missing), todo="run `relex extrapolate`")
+    if all(one.control for one in found):
         raise InputError("no candidates", where=folder, expected="step_<N> folders", todo="run `relex extrapolate`")
     return found
 

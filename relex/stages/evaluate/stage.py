@@ -17,8 +17,9 @@ from relex.core.asking import Asking
 from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
 from relex.core.timing import timed
+from relex.proof.night import BASE, CHAMPION, OBSERVED
 from relex.proof.plan import Plan
-from relex.proof.policy import BASE, CHAMPION, OBSERVED, Outcome, Player, play
+from relex.proof.policy import Outcome, play
 from relex.proof.roles import OOD, TEST
 from relex.proof.rules import Rules
 from relex.stages.evaluate import plan_kept, planned, rate
@@ -126,7 +127,7 @@ class Evaluation:
 
     def prove(self, plan: Plan) -> Outcome:
         """Generate what the policy asks until it has decided."""
-        players = [Player(each.name, each.kind, each.step, each.model_sha256) for each in self._contestants.values()]
+        players = [each.player for each in self._contestants.values()]
         proof = play(players, self._rooms, plan, self._rules, self._asked)
         while True:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from tqdm import tqdm
 
 from relex.checkpoints.writer import CheckpointWriter
@@ -12,11 +13,13 @@ from relex.forecast.directed import Directed
 from relex.forecast.subspace import Array
 from relex.stages.extrapolate.pipeline import Pipeline, Work
 from relex.stages.extrapolate.rounding import Rounding
+from relex.stages.extrapolate.signs import signs
 from relex.window.arithmetic import Emit
 from relex.window.opened import Opened, Singles
 from relex.window.stream import Stream
 
 WeightsOf = Callable[[str, Array], Directed]  # (tensor name, its G [T, T]) -> w [K, T]
+SignsOf = Callable[[str, Array], Array]  # the same -> [K]
 
 
 def write_sums(
@@ -26,13 +29,14 @@ def write_sums(
     known: int,
     grams: Mapping[str, Array],
     names: Sequence[str] | None = None,
+    signs_of: SignsOf | None = None,
 ) -> dict[str, Array]:
     """Write one checkpoint per row of the weights, and return G of every tensor that moves.
 
     writers [K] in the base's layout; grams: what is known of G, the first `known` rows of each; names: these tensors of
     the base only (a tied head comes with its embedding). Sums are rounded once to float32 and then to the base's dtype.
     A tensor that never moved, or that no delta exists for, keeps the base's bytes. A tied head that the base writes out
-    follows its embedding.
+    follows its embedding. signs_of: how much of the tensor's random direction (signs.py) comes to each sum.
     """
     window = stream.window
     total = len(window.steps)
@@ -41,7 +45,8 @@ def write_sums(
     out = _Out(stream, writers)
 
     def sums(opened: Opened, weights: Directed, places: Sequence[str]) -> Work:
-        done = stream.begin_sums(opened, weights, out.emitter(places))
+        amounts = np.zeros(len(writers)) if signs_of is None else signs_of(places[0], found[places[0]])
+        done = stream.begin_sums(opened, weights, out.emitter(places, amounts))
         yield
         done()
 
@@ -84,8 +89,8 @@ class _Out:
         self._rounding = Rounding()
         self._seen = dict[int, int]()
 
-    def emitter(self, places: Sequence[str]) -> Emit:
-        """What takes the sums of a tensor, for all of its places."""
+    def emitter(self, places: Sequence[str], amounts: Array) -> Emit:
+        """What takes the sums of a tensor, for all of its places. amounts [K]: of its random direction."""
         spec = self._specs[places[0]]
 
         def emit(start: int, values: Singles) -> None:
@@ -94,6 +99,8 @@ class _Out:
             first = thread * len(self._writers) // self._threads
             for at in range(first, first + len(self._writers)):
                 turn = at % len(self._writers)
+                if amounts[turn]:
+                    values[turn] += np.float32(amounts[turn]) * signs(places[0], start, values.shape[1])
                 rounded = self._rounding(values[turn], spec.dtype)
                 for place in places:
                     self._writers[turn].write_raw(place, rounded, start * spec.itemsize)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from relex.core.choices import Anchor, Device, Fit, TensorKind
 from relex.core.section import Positive, Section, Share
 from relex.window.options import Options
+
+Control = Literal["first-update", "mean-update", "random"]
 
 AUTO_TARGETS = 5  # how many targets `auto` places at most
 
@@ -39,6 +41,7 @@ class Extrapolate(Options):
 
     targets: tuple[Positive, ...] | Literal["auto"]  # auto: around the horizon that diagnose's scan suggests
     variants: tuple[Variant, ...] = ()
+    controls: tuple[Control, ...] = ()  # for the same targets: they race, and are never promoted
     # A file that reproduces says these itself; the defaults of Options are for the command line.
     rank: Positive | Literal["full"]
     fit: Fit
@@ -59,11 +62,11 @@ class Extrapolate(Options):
 
     @property
     def target_count(self) -> int:
-        """How many candidates there will be, at most."""
+        """How many candidates there will be, at most, controls among them."""
         if self.soup:
-            return 1 + len(self.variants)
+            return 1 + len(self.variants) + len(self.controls)
         each = AUTO_TARGETS if self.targets == "auto" else len(self.targets)
-        return each + sum(1 if variant.soup else each for variant in self.variants)
+        return each * (1 + len(self.controls)) + sum(1 if variant.soup else each for variant in self.variants)
 
     def of_variant(self, variant: Variant) -> Extrapolate:
         """The section as the variant changes it."""
@@ -74,6 +77,15 @@ class Extrapolate(Options):
     def _distinct_names(cls, value: tuple[Variant, ...]) -> tuple[Variant, ...]:
         if len({variant.name for variant in value}) != len(value):
             raise ValueError(f"variants must have distinct names: {[variant.name for variant in value]}")
+        if taken := [variant.name for variant in value if variant.name in get_args(Control)]:
+            raise ValueError(f"a variant must not have the name of a control: {taken}")
+        return value
+
+    @field_validator("controls")
+    @classmethod
+    def _distinct_controls(cls, value: tuple[Control, ...]) -> tuple[Control, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"controls must be distinct: {list(value)}")
         return value
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from relex.forecast.directed import Directed
 from relex.forecast.subspace import Array, explained_share, spectrum
 from relex.forecast.weights import r_squared
 from relex.stages.extrapolate.combine import write_sums
+from relex.stages.extrapolate.controls import Controls
 from relex.stages.extrapolate.params import Extrapolate
 from relex.stages.extrapolate.targets import auto_targets
 from relex.trajectory.reader import CACHE, Trajectory
@@ -33,13 +34,14 @@ from relex.window.stream import Stream
 
 def run(extrapolate: Extrapolate) -> None:
     """Stage extrapolate: candidates/step_<target>/ and fit.json, observed/, the window's last step, and which step
-    that was, metrics/extrapolate.json."""
+    that was and which candidates are controls, metrics/extrapolate.json."""
     from relex.trajectory.materialize import materialize  # brings torch, which the command on a folder does without
 
     with timed("extrapolate"):
         asked = extrapolate.targets
         request = Request(auto_targets(workspace.DIAGNOSIS) if asked == "auto" else asked, extrapolate)
         variants = {variant.name: request.vary(**variant.changes()) for variant in extrapolate.variants}
+        controls = Controls(extrapolate.controls, request)
         _extrapolate(
             workspace.TRAJECTORY,
             workspace.BASE,
@@ -48,13 +50,16 @@ def run(extrapolate: Extrapolate) -> None:
             replace=True,
             thorough=True,  # one of these may be promoted
             variants=variants,
+            controls=controls,
         )
         last = Trajectory(workspace.TRAJECTORY).steps[-1]
         materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True, thorough=True)
-        atomic.write_json(workspace.EXTRAPOLATION_METRICS, {"observed_step": last})
+        named = {"controls": list(controls.names())} if controls.kinds else {}
+        atomic.write_json(workspace.EXTRAPOLATION_METRICS, {"observed_step": last, **named})
     listed = ", ".join(str(target) for target in request.targets)
     more = "".join(f"; {label} {', '.join(str(step) for step in one.targets)}" for label, one in variants.items())
     count = sum(len(one.targets) for one in (request, *variants.values()))
+    more += "".join(f"; control {kind}" for kind in controls.kinds)
     print(f"extrapolate: {count} candidates, at steps {listed}{more}; last observed step {last}")
 
 
@@ -77,7 +82,9 @@ def _extrapolate(
     thorough: bool = False,
     ray: str | None = None,
     variants: Mapping[str, Request] = MappingProxyType({}),
+    controls: Controls | None = None,
 ) -> None:
+    controls = controls or Controls((), request)
     with (
         atomic.new_folder(out, replace=replace) as folder,
         Window(Trajectory(trajectory), base, thorough=thorough) as window,
@@ -88,6 +95,7 @@ def _extrapolate(
         targets = {f"step_{target:06d}": target for target in request.targets}
         for label, variant in variants.items():
             targets |= {f"step_{target:06d}-{label}": target for target in variant.targets}
+        targets |= controls.names()
         names = list(targets)
         with contextlib.ExitStack() as stack:
             writers = []
@@ -100,12 +108,20 @@ def _extrapolate(
             if ray is None:
                 arithmetic = arithmetic_for(request.options.device)
                 stream = stack.enter_context(Stream(window, request.options.budget, arithmetic, targets=len(names)))
+                sources: list[Request | Controls] = [*asked, *([controls] if controls.kinds else [])]
+                before = sum(len(one.targets) for one in asked)
+
+                def signs_of(name: str, gram: Array) -> Array:
+                    more = controls.signs(name, gram, window.steps, window.numel(name))
+                    return np.concatenate([np.zeros(before), more])
+
                 found = write_sums(
                     stream,
-                    lambda name, gram: Directed.joined([one.directed(name, gram, window.steps) for one in asked]),
+                    lambda name, gram: Directed.joined([one.directed(name, gram, window.steps) for one in sources]),
                     writers,
                     known,
                     cached,
+                    signs_of=signs_of if "random" in controls.kinds else None,
                 )
             else:
                 from relex.stages.extrapolate.on_ray import write_sums_on_ray
@@ -115,6 +131,7 @@ def _extrapolate(
                 save_cache(cache, manifest, found)
         fit = describe(window, request, found)
         fit["candidates"] = targets
+        fit["controls"] = list(controls.kinds)
         fit["variants"] = {label: variant.facts() for label, variant in variants.items()}
         atomic.write_json(folder / "fit.json", fit)
 

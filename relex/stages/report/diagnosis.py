@@ -17,6 +17,27 @@ class Straightness(Facts):
     drift: Number
 
 
+class Persistence(Facts):
+    """Mean cosine of updates that lie so many apart, and how straight the way was; None where there was none."""
+
+    gaps: list[int]
+    cosine: list[Number | None]
+    null_cosine: Number
+    straight: Number | None
+    null_straight: Number | None
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Persistence:
+        if len(self.gaps) != len(self.cosine):
+            raise ValueError("gaps and cosine must be of the same length")
+        return self
+
+    @property
+    def known(self) -> list[tuple[int, float]]:
+        """(gap, cosine) where two updates lay so far apart."""
+        return [(gap, value) for gap, value in zip(self.gaps, self.cosine, strict=True) if value is not None]
+
+
 class Backtest(Facts):
     """Fit on the first observed steps, forecast the later ones: skill [J], and the same of a random walk."""
 
@@ -98,6 +119,7 @@ class Diagnosis(Facts):
     rank: int
     overall: Straightness
     null: Straightness
+    persistence: Persistence | None = None
     backtest: list[Backtest]
     coefficients: list[Coefficient]
     tensors: dict[str, Straightness]

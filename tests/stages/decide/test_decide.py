@@ -48,8 +48,9 @@ def outcome(
     facts = {}
     for name in models:
         kind = name if name in ("base", "observed", "champion") else "candidate"
-        step = int(name.removeprefix("step_")) if kind == "candidate" else 0
-        facts[name] = {"kind": kind, "step": step, "model_sha256": f"sha-{name}", "folder": f"folder/{name}"}
+        step, _, control = name.removeprefix("step_").partition("-") if kind == "candidate" else ("0", "", "")
+        facts[name] = {"kind": kind, "step": int(step), "model_sha256": f"sha-{name}", "folder": f"folder/{name}"}
+        facts[name] |= {"control": True} if control else {}
     if same:
         models[same[1]] = models[same[0]]
         facts[same[1]]["model_sha256"] = facts[same[0]]["model_sha256"]
@@ -245,3 +246,17 @@ def test_small_losses_out_of_domain_do_not_add_up_from_champion_to_champion() ->
     assert against["base"]["ended"] in ("futile", "spent")
     assert against["base"]["value"] == pytest.approx(0.015, abs=0.006)
     assert "points on ood against the base model (at most 2.0 were to be proven" in second["sentence"]
+
+
+@pytest.mark.parametrize(("share", "beaten"), [(0.3, True), (0.6, False), (0.95, False)])
+def test_a_winner_that_does_not_beat_the_controls_is_promoted_and_marked(share: float, beaten: bool) -> None:
+    models = {"base": model(0, all=0.3), "observed": model(1, all=0.4), "step_000100": model(2, all=0.6)}
+    plain = outcome(dict(models))
+    found = outcome(models | {"step_000100-random": model(3, all=share)})
+    assert found["winner"] == plain["winner"] == "step_000100"
+    candidate = next(one for one in found["candidates"] if one["name"] == "step_000100")
+    control = next(one for one in found["candidates"] if one["name"] != "step_000100")
+    assert (candidate["beats_control"], control["control"]) == (beaten, True)
+    assert "beats_control" not in control
+    assert ("not shown to be better than every control: random" in found["sentence"]) != beaten
+    assert not any({"beats_control", "control"} & one.keys() for one in plain["candidates"])

@@ -69,6 +69,19 @@ def test_a_turn_is_said(base, tmp_path):
     assert all(held < 0.1 for entry in found["tensors"].values() for held in entry["backtest_skill"])
 
 
+def test_the_persistence_of_a_turn_and_of_a_line(base, tmp_path):
+    for path, straight, cosines in (
+        # Two orthogonal legs of ten steps: sqrt(2) / 2 of the way; of 19 pairs one turns, of 17 three, of 10 all.
+        (bent(turn=10), 2**-0.5, [18 / 19, 14 / 17, 0.0, None]),
+        (line_with_noise(noise=0.0), 1.0, [1.0, 1.0, 1.0, None]),
+    ):
+        found = of(path, base, tmp_path / str(straight))["persistence"]
+        assert found["straight"] == pytest.approx(straight, abs=0.02)
+        assert found["cosine"][:3] == pytest.approx(cosines[:3], abs=0.03)
+        assert found["cosine"][3] is None
+        assert found["null_straight"] == pytest.approx(20**-0.5, abs=0.01)
+
+
 def test_the_null_is_what_a_random_walk_gives():
     steps = list(range(1, 46))
     expected = straightness({"walk": random_walk(steps)}, steps)

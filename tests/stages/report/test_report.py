@@ -144,6 +144,24 @@ def test_the_null_of_a_random_walk_stands_beside_the_explained_share(nights, pag
     assert f"Rank 1 explains {ours} , but a walk without any direction already reaches {walk}" in text
 
 
+def test_the_updates_persistence_stands_beside_that_of_a_random_walk(nights, pages):
+    found = json.loads((nights / "promotes/metrics/diagnose.json").read_text())["persistence"]
+    one, three, null, straight, walk = (
+        f"{value:.3f}".replace("0.", ".", 1)
+        for value in (*found["cosine"][:2], found["null_cosine"], found["straight"], found["null_straight"])
+    )
+    assert found["cosine"][2:] == [None, None]
+    assert (
+        f"Update persistence: the mean cosine of two 1 apart is {one}, 3 apart {three} (a random walk: {null}), and "
+        f"{straight} of the way travelled is straight (a random walk with updates as long: {walk})."
+    ) in pages["promotes"].text
+
+
+def test_a_diagnosis_without_persistence_says_nothing_of_it(night, monkeypatch):
+    change(night / "metrics/diagnose.json", persistence=None)
+    assert "Update persistence" not in page(night, monkeypatch).text
+
+
 def test_the_cost_of_the_steps_that_were_not_trained_is_an_estimate_from_the_median_step(pages):
     text = pages["promotes"].text
     # 40 - 10 steps at a median of 2 s, although the first step took 9 s.

@@ -106,6 +106,14 @@ def test_coefficients_that_do_not_match_the_window_are_refused(night):
         read_night()
 
 
+def test_cosines_that_do_not_match_their_gaps_are_refused(night):
+    found = json.loads((night / "metrics/diagnose.json").read_text())
+    found["persistence"]["cosine"].pop()
+    change(night / "metrics/diagnose.json", **found)
+    with pytest.raises(InputError, match="gaps and cosine must be of the same length"):
+        read_night()
+
+
 def test_stages_stand_in_the_order_of_the_graph_and_unknown_ones_after_them(night):
     (night / "timings/another.json").write_text('{"seconds": 1}')
     assert list(read_night().timings) == ["train", "extrapolate", "evaluate", "another"]
