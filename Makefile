@@ -1,5 +1,6 @@
 # make setup     set up .venv, or mend it after this folder was moved or copied; the others do so by themselves
 # make nightly   set up once, then run the night that params.yaml describes
+# make nights    the nights so far, one a line: the headline of each (metrics/headline.json), on 120 columns
 # make check     set up once, then lint, type check, check the import contracts, and run the quick tests: 3 minutes at most
 # make test      the same with every test, on the real parts, in two processes
 # make bench     set up once, then run the benchmarks
@@ -17,10 +18,15 @@ STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: setup nightly check test bench lint moved
+.PHONY: setup nightly nights check test bench lint moved
 
 nightly: $(STAMP)
 	@exec $(BIN)/python -m relex.core.bound $$PPID $(BIN)/python -m flows.nightly
+
+# Without its options the table has a column for every parameter and every folder of code.
+SHOWN := ^(Experiment|Created|promoted|step|gain|test|test_last|ood|reward|rows|skill)$$
+nights: $(STAMP)
+	@$(BIN)/dvc exp show --all-commits --no-pager --precision 3 --drop '.*' --keep '$(SHOWN)'
 
 setup: $(STAMP)
 

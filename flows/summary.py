@@ -10,6 +10,7 @@ from relex.core.atomic import read_json
 from relex.core.workspace import CANDIDATES, DECISION, EVALUATION_METRICS, PARAMS, REPORT, STATE, TRAIN_METRICS
 from relex.params.load import load
 from relex.params.redact import redact
+from relex.registry.store.nights_view import NOTE as NIGHTS_PAGE
 
 # What a suite's role means to a reader; the suites that choose and gate are not reported here.
 _REPORTED = {"test": "in-domain", "ood": "out-of-domain"}
@@ -40,8 +41,9 @@ def summary(ran: Mapping[str, bool]) -> str:
         "",
         f"report        {REPORT}",
         f"MLflow        {_mlflow_view()}",
+        *_nights_page(),
         "Prefect       PREFECT_HOME=.prefect .venv/bin/prefect server start",
-        "DVC           .venv/bin/dvc dag; .venv/bin/dvc metrics show; .venv/bin/dvc exp list --all-commits",
+        "DVC           make nights; .venv/bin/dvc dag; .venv/bin/dvc metrics show; .venv/bin/dvc plots show",
     ]
     return "\n".join(lines)
 
@@ -90,6 +92,11 @@ def _registry_lines() -> list[str]:
     return [
         f"registry      {entry['name']} version {entry['version']}, aliases: {', '.join(entry['aliases']) or 'none'}"
     ]
+
+
+def _nights_page() -> list[str]:
+    """The address of MLflow's table of nights, as the registry's commands left it."""
+    return [" " * 14 + read_json(NIGHTS_PAGE)["page"]] if NIGHTS_PAGE.is_file() else []
 
 
 def _mlflow_view() -> str:

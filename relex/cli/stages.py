@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Optional, get_args
 
 import typer
 
-from relex.core.choices import Anchor, Device, Fit, Mode
+from relex.core.choices import Anchor, Device, Fit, Mode, TensorKind
 from relex.core.workspace import CANDIDATES, OBSERVED
 
 commands = typer.Typer()
@@ -88,9 +88,23 @@ def extrapolate(
     anchor: Annotated[
         Anchor, typer.Option(help="Start from the fitted line, or from the last observed checkpoint.")
     ] = "line",
+    anchor_mean: Annotated[
+        int, typer.Option(help="With --anchor last: start from the mean of so many last observed checkpoints.")
+    ] = 1,
     only: Annotated[
         Optional[str],
         typer.Option(help="Regex of tensor names to extrapolate; the others stay at the last observed step."),
+    ] = None,
+    kinds: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="KIND=SIZE: how far tensors of a kind (attention, mlp, norms, embeddings, other) go from the last "
+            "observed step, in units of the forecast; repeat for several."
+        ),
+    ] = None,
+    soup: Annotated[
+        Optional[list[int]],
+        typer.Option(help="Instead of --target: one candidate, the mean of the forecasts for these steps; repeat."),
     ] = None,
     shrink: Annotated[
         float, typer.Option(help="Shrinkage towards the last observed checkpoint: 0 none, 1 all the way.")
@@ -116,28 +130,45 @@ def extrapolate(
 ) -> None:
     """Predict the weights at later steps: one weighted sum of the observed deltas per target.
 
-    Without flags it is the stage; with --trajectory, --base, --target and --out it works on any trajectory.
+    Without flags it is the stage; with --trajectory, --base, --target or --soup, and --out it works on any trajectory.
     """
     flags = dict(locals())
     from relex.stages.extrapolate import stage
 
     gc.freeze()  # what the imports made stays: collections need not look at it again and again
-    if trajectory is None and base is None and not target and out is None:
+    if trajectory is None and base is None and not target and not soup and out is None:
         from relex.params.load import read_params
 
         stage.run(read_params().extrapolate)
         _wrote(CANDIDATES, OBSERVED)
         return
-    if trajectory is None or base is None or not target or out is None:
-        raise typer.BadParameter("--trajectory, --base, --target and --out go together")
+    if trajectory is None or base is None or bool(target) == bool(soup) or out is None:
+        raise typer.BadParameter("--trajectory, --base, --target (or --soup) and --out go together")
     if rank != "full" and not (rank.isdigit() and int(rank) > 0):
         raise typer.BadParameter(f"--rank must be a whole number above zero or `full`, not {rank!r}")
     from relex.window.options import Options
     from relex.window.request import Request
 
-    options = Options.of_flags({**flags, "rank": rank if rank == "full" else int(rank)})
-    stage.extrapolate_folder(trajectory, base, Request(tuple(target), options, mode), out, ray=ray)
+    read = {"rank": rank if rank == "full" else int(rank), "kinds": _sizes(kinds), "soup": tuple(soup or ()) or None}
+    options = Options.of_flags({**flags, **read})
+    stage.extrapolate_folder(trajectory, base, Request(tuple(target or ()), options, mode), out, ray=ray)
     _wrote(out)
+
+
+def _sizes(said: list[str] | None) -> dict[str, float] | None:
+    """KIND=SIZE, each kind once."""
+    found: dict[str, float] = {}
+    for one in said or ():
+        kind, _, size = one.partition("=")
+        try:
+            if kind not in get_args(TensorKind) or kind in found:
+                raise ValueError
+            found[kind] = float(size)
+        except ValueError:
+            raise typer.BadParameter(
+                f"--kinds takes KIND=SIZE, each of {', '.join(get_args(TensorKind))} at most once, not {one!r}"
+            ) from None
+    return found or None
 
 
 def _wrote(*folders: Path) -> None:

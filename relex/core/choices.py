@@ -12,5 +12,6 @@ Codec = Literal["float32", "bfloat16", "float16", "int8"]
 Fit = Literal["linear", "polynomial", "sinusoid", "two-point"]
 Mode = Literal["extrapolate", "reconstruct", "fit-reconstruct"]
 Anchor = Literal["line", "last"]
+TensorKind = Literal["attention", "mlp", "norms", "embeddings", "other"]
 Scorer = Literal["exact", "integer", "math-verify"]  # of rows that carry none; reasoning-gym's are its tasks' own
 Device = Literal["cpu", "cuda", "auto"]

@@ -25,6 +25,8 @@ DIAGNOSIS = METRICS / "diagnose.json"
 EXTRAPOLATION_METRICS = METRICS / "extrapolate.json"
 EVALUATION_METRICS = METRICS / "evaluate.json"
 DECISION = METRICS / "decision.json"
+HEADLINE = METRICS / "headline.json"  # report: a dozen numbers of all of the above, what tables of nights show
+RACE = METRICS / "race.csv"  # report: accuracy against horizon, as a table
 
 # Seconds spent, one file per stage: the only stage outputs, with the report, that differ between identical runs.
 TIMINGS = Path("timings")

@@ -51,9 +51,10 @@ def fitted_counts(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def held_out_weights(gram: Array, steps: Sequence[int], fitted: int, how: Forecast) -> Array:
-    """w [J, T] of one tensor: forecasts of steps[fitted:] from steps[:fitted]; rank and degree are cut to fit."""
+    """w [J, T] of one tensor: forecasts of steps[fitted:] from steps[:fitted]; what needs more steps is cut to fit."""
     rank = how.rank if how.rank == "full" else min(how.rank, fitted)
-    how = replace(how, rank=rank, degree=min(how.degree, fitted - 1), mode="extrapolate", shrink=0.0)
+    degree, mean = min(how.degree, fitted - 1), min(how.anchor_mean, fitted)
+    how = replace(how, rank=rank, degree=degree, anchor_mean=mean, mode="extrapolate", shrink=0.0)
     later = list(steps[fitted:])
     found = np.zeros((len(later), len(steps)))
     found[:, :fitted] = weights(gram[:fitted, :fitted], steps[:fitted], later, how)

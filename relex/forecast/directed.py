@@ -53,6 +53,16 @@ class Directed:
         """factors[k] w_k."""
         return replace(self, amounts=self.amounts * factors)
 
+    def from_row(self, row: Array, size: float) -> Directed:
+        """row + size (w_k - row): `size` times as far from a sum `row` [T]; row itself where size is 0."""
+        return self if size == 1.0 else Directed.plain(row + size * (self.dense - row))
+
+    def mean(self) -> Directed:
+        """The mean of all sums, as one."""
+        if len(self.directions) == 1:
+            return Directed.along([float(self.amounts.mean())], self.directions)
+        return Directed.plain(self.dense.mean(axis=0)[None])
+
     def placed(self, rows: Sequence[int], count: int) -> Directed:
         """The same over a window of `count` steps of which these were its `rows`."""
         directions = np.zeros((len(self.directions), count))

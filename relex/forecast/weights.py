@@ -31,7 +31,8 @@ class Forecast:
 
     mode: extrapolate (fit, later step), reconstruct (project the observed delta, no fit), fit-reconstruct (fit,
     observed step). two-point is theta_0 + a (theta_T - theta_0) with a = target / t_T, and is never projected.
-    anchor `last` adds the fitted change since t_T to the last observed delta. autoregressive: the fit predicts this
+    anchor `last` adds the fitted change since the last observed step to what was observed there; anchor_mean k > 1: the
+    fitted change since the last k steps, in their mean, to their mean. autoregressive: the fit predicts this
     many steps ahead, the prediction joins the window, whose oldest point leaves, until the target is reached.
     """
 
@@ -42,12 +43,20 @@ class Forecast:
     anchor: Anchor = "line"
     shrink: float = 0.0
     autoregressive: int | None = None
+    anchor_mean: int = 1
 
 
 def slope_weights(steps: Array) -> Array:
     """g [T] with slope = g^T u: the least-squares slope per optimiser step."""
     centred = steps - steps.mean()
     return centred / (centred @ centred)
+
+
+def mean_of_last(count: int, last: int) -> Array:
+    """w [count]: the mean of the last `last` deltas."""
+    row = np.zeros(count)
+    row[-last:] = 1.0 / last
+    return row
 
 
 def _value(how: Forecast, steps: Array, values: Array, target: float) -> float:
@@ -86,15 +95,15 @@ def _one(modes: Array, time: Array, target: float, how: Forecast) -> tuple[float
     amount, row = (float(values[0]), directions[0]) if len(values) == 1 else (1.0, values @ directions)
     last = np.eye(len(time))[-1]
     if how.anchor == "last" and how.mode != "reconstruct" and FITS[how.fit].whole is None:
-        amount, row = 1.0, amount * row + last
+        amount, row = 1.0, amount * row + mean_of_last(len(time), how.anchor_mean)
     if how.shrink:
         amount, row = 1.0, (1.0 - how.shrink) * (amount * row) + how.shrink * last
     return amount, row
 
 
 def _fitted(modes: Array, time: Array, target: float, how: Forecast) -> tuple[Array, Array]:
-    """values [R] along directions [R, T], before anchor `last` adds the last observed delta; modes [T, R]."""
-    observed, fit = np.eye(len(time)), FITS[how.fit]
+    """values [R] along directions [R, T], before anchor `last` adds what was observed; modes [T, R]."""
+    observed, fit, ends = np.eye(len(time)), FITS[how.fit], time[-how.anchor_mean :]
     if fit.whole is not None and how.mode != "reconstruct":
         amount, direction = fit.whole(time, target)
         return np.array([amount]), direction[None]
@@ -103,12 +112,12 @@ def _fitted(modes: Array, time: Array, target: float, how: Forecast) -> tuple[Ar
     elif fit.row is not None and how.autoregressive is None:
         row = fit.row(time, target, how.degree)
         if how.anchor == "last":
-            row = row - fit.row(time, time[-1], how.degree)
+            row = row - np.mean([fit.row(time, step, how.degree) for step in ends], axis=0)
     else:
         ahead = _autoregressive if how.autoregressive is not None else _value
         values = np.array([ahead(how, time, mode, target) for mode in modes.T])
         if how.anchor == "last":
-            values -= [_value(how, time, mode, time[-1]) for mode in modes.T]
+            values -= [np.mean([_value(how, time, mode, step) for step in ends]) for mode in modes.T]
         return values, modes.T
     if how.rank == "full":
         return np.ones(1), row[None]

@@ -31,6 +31,11 @@ def _targets(sections: Sections) -> Iterator[Fault]:
     inside = [] if targets == "auto" else [target for target in targets if target <= last]
     if inside:
         yield "extrapolate.targets", f"inside the window, which ends at step {last}: {inside}"
+    soups = {"extrapolate.soup": sections["extrapolate"].soup}
+    soups |= {f"extrapolate.variants ({one.name})": one.soup for one in sections["extrapolate"].variants}
+    for where, soup in soups.items():
+        if inside := [step for step in soup or () if step <= last]:
+            yield where, f"inside the window, which ends at step {last}: {inside}"
 
 
 def _sub_window(sections: Sections) -> Iterator[Fault]:
@@ -38,6 +43,8 @@ def _sub_window(sections: Sections) -> Iterator[Fault]:
     steps = [step for step in window.steps if (extrapolate.first or 0) <= step <= (extrapolate.last or window.last)]
     if len(steps) < 2:
         yield "extrapolate.first", "the sub-window holds fewer than two observed steps"
+    if extrapolate.anchor_mean > max(len(steps), 1):
+        yield "extrapolate.anchor_mean", f"{extrapolate.anchor_mean} is above the {len(steps)} observed steps"
     if isinstance(extrapolate.rank, int) and extrapolate.rank > max(len(steps), 1):
         yield "extrapolate.rank", f"{extrapolate.rank} is above the {len(steps)} observed steps"
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from relex.core.choices import Anchor, Device, Fit, Mode
+from relex.core.choices import Anchor, Device, Fit, Mode, TensorKind
 from relex.core.section import Positive, Section
 from relex.core.sizes import parse_size
+from relex.forecast.fits import FITS
 from relex.forecast.weights import Forecast
 
 
@@ -40,6 +41,14 @@ _RULES: Mapping[str, Callable[[Any], str | None]] = {
     "degree": _says(lambda value: value >= 1, "must be at least 1"),
     "shrink": _says(lambda value: 0.0 <= value <= 1.0, "must lie in [0, 1]"),
     "autoregressive": _says(lambda value: value >= 1, "must be at least one step"),
+    "anchor_mean": _says(lambda value: value >= 1, "must be at least one step"),
+    "kinds": _says(
+        lambda value: bool(value) and all(0.0 <= size < float("inf") for size in value.values()),
+        "must name at least one kind, each with a step size of 0 or more",
+    ),
+    "soup": _says(
+        lambda value: len(set(value)) == len(value) > 1 and min(value) > 0, "must be two or more distinct steps"
+    ),
     "norm_cap": _says(lambda value: 0.0 < value < float("inf"), "must be above zero"),
     "only": _not_a_regex,
     "memory": _not_a_size,
@@ -50,9 +59,12 @@ class Options(Section):
     """What is fitted, to which observed steps, and where it runs; the same for every target.
 
     first, last: a sub-window, in optimiser steps. only: regex of the names of the tensors that move; the others stay
-    at the last observed step. shrink: towards the last observed checkpoint. autoregressive: refit after every so many
-    predicted steps. backtested: tensors whose held-out backtest fails stay at the last observed step. norm_cap: a
-    tensor's predicted delta at most this many times its last observed one. memory: for all buffers together.
+    at the last observed step. anchor_mean: anchor `last` starts from the mean of so many last observed steps. kinds:
+    how far tensors of a kind (forecast/kinds.py) go from the last observed step, in units of the forecast; 1 for kinds
+    that are not named. soup: instead of one candidate per target, one: the mean of the forecasts for these steps.
+    shrink: towards the last observed checkpoint. autoregressive: refit after every so many predicted steps. backtested:
+    tensors whose held-out backtest fails stay at the last observed step. norm_cap: a tensor's predicted delta at most
+    this many times its last observed one. memory: for all buffers together.
     """
 
     rank: int | Literal["full"] = 1
@@ -61,7 +73,10 @@ class Options(Section):
     first: Positive | None = None
     last: Positive | None = None
     anchor: Anchor = "line"
+    anchor_mean: int = 1
     only: str | None = None
+    kinds: dict[TensorKind, float] | None = None
+    soup: tuple[int, ...] | None = None
     shrink: float = 0.0
     autoregressive: int | None = None
     backtested: bool = False
@@ -89,9 +104,23 @@ class Options(Section):
             if fault := rule(value):
                 yield name, fault, value
 
+    def conflicts(self) -> Iterator[tuple[str, str, Any]]:
+        """(option, what is wrong, its value) for values that another option makes meaningless."""
+        if self.anchor_mean > 1 and (self.anchor != "last" or FITS[self.fit].whole is not None):
+            yield "anchor_mean", "only anchor `last` of a fitted line or curve starts from a mean", self.anchor_mean
+
     def forecast(self, mode: Mode = "extrapolate") -> Forecast:
         """What the mathematics is asked for."""
-        return Forecast(self.rank, self.fit, self.degree, mode, self.anchor, self.shrink, self.autoregressive)
+        return Forecast(
+            self.rank,
+            self.fit,
+            self.degree,
+            mode,
+            self.anchor,
+            self.shrink,
+            self.autoregressive,
+            self.anchor_mean,
+        )
 
     @property
     def budget(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from relex.core.errors import InputError, InputErrors
 from relex.forecast.backtest import fitted_counts, held_out
 from relex.forecast.directed import Directed
 from relex.forecast.fits import FITS
+from relex.forecast.kinds import kind_of
 from relex.forecast.subspace import Array
 from relex.forecast.weights import Forecast, directed
 from relex.window.options import Options
@@ -23,11 +25,23 @@ from relex.window.options import Options
 
 @dataclass(frozen=True)
 class Request:
-    """Targets, in optimiser steps, and how they are forecast; see `relex extrapolate --help`."""
+    """Targets, in optimiser steps, and how they are forecast; see `relex extrapolate --help`.
+
+    targets: one candidate each. A soup is one candidate, and has no others.
+    """
 
     targets: tuple[int, ...]
     options: Options = Options()  # noqa: RUF009  frozen
     mode: Mode = "extrapolate"
+
+    def __post_init__(self) -> None:
+        if self.options.soup:  # its one candidate is called by the mean of the steps that it is made of
+            object.__setattr__(self, "targets", (round(sum(self.options.soup) / len(self.options.soup)),))
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """The steps that are forecast, which for a soup are not those of the candidates."""
+        return self.options.soup or self.targets
 
     @property
     def forecast(self) -> Forecast:
@@ -48,13 +62,20 @@ class Request:
         """The request that facts() tells of, from JSON; InputError when it is not one."""
         options = {name: value for name, value in facts.items() if name not in ("mode", "targets")}
         try:
-            return cls(tuple(facts["targets"]), Options(**options), facts["mode"])
+            return cls(tuple(facts["targets"]), Options.model_validate_json(json.dumps(options)), facts["mode"])
         except (ValidationError, KeyError, TypeError) as error:
             raise InputError("not what `relex extrapolate` was asked for", found=str(error)[:300]) from None
 
     def moves(self, name: str) -> bool:
         """Whether a tensor is forecast; the others stay at the last observed step."""
+        return self._named(name) and self.step_size(name) > 0
+
+    def _named(self, name: str) -> bool:
         return self.options.only is None or re.search(self.options.only, name) is not None
+
+    def step_size(self, name: str) -> float:
+        """How far a tensor goes from the last observed step, in units of its forecast."""
+        return 1.0 if self.options.kinds is None else self.options.kinds.get(kind_of(name), 1.0)
 
     def used_steps(self, steps: Sequence[int]) -> list[int]:
         """The observed steps inside the sub-window."""
@@ -67,9 +88,12 @@ class Request:
         part = gram[np.ix_(rows, rows)]
         if not self.moves(name) or (self.options.backtested and not passes(part, used, self.forecast)):
             return Directed.plain(np.eye(len(steps))[[rows[-1]] * len(self.targets)])
-        found = directed(part, used, self.targets, self.forecast).placed(rows, len(steps))
+        found = directed(part, used, self.horizons, self.forecast).placed(rows, len(steps))
+        found = found.from_row(np.eye(len(steps))[rows[-1]], self.step_size(name))
         cap = self.options.norm_cap
-        return found if cap is None else found.scaled(capping(found.dense, gram, rows[-1], cap))
+        if cap is not None:
+            found = found.scaled(capping(found.dense, gram, rows[-1], cap))
+        return found.mean() if self.options.soup else found
 
     def weights(self, name: str, gram: Array, steps: Sequence[int]) -> Array:
         """directed() as an array [K, T]."""
@@ -82,13 +106,17 @@ class Request:
 
     def check(self, steps: Sequence[int], names: Sequence[str]) -> None:
         """InputErrors with every fault of the request, given the observed steps and the tensors."""
-        faults = [InputError(what, where=_flag(name), found=value) for name, what, value in self.options.faults()]
+        said = [*self.options.faults(), *self.options.conflicts()]
+        faults = [InputError(what, where=_flag(name), found=value) for name, what, value in said]
         impossible = {error.where for error in faults}
         if len(set(self.targets)) != len(self.targets) or not self.targets:
             faults.append(InputError("targets must be distinct", where="--target", found=list(self.targets)))
         only = self.options.only
-        if only is not None and "--only" not in impossible and not any(self.moves(name) for name in names):
+        if only is not None and "--only" not in impossible and not any(self._named(name) for name in names):
             faults.append(InputError("matches no tensor", where="--only", found=only))
+        missing = sorted((self.options.kinds or {}).keys() - {kind_of(name) for name in names})
+        if missing and "--kinds" not in impossible:
+            faults.append(InputError("no tensor is of this kind", where="--kinds", found=missing))
         faults += self._check_window(steps, self.used_steps(steps))
         if faults:
             raise InputErrors(faults)
@@ -108,6 +136,11 @@ class Request:
         if options.rank != "full" and options.rank > len(used):
             expected = f"<= {len(used)}"
             faults.append(InputError("above the window", where="--rank", expected=expected, found=options.rank))
+        if options.anchor_mean > len(used):
+            expected = f"<= {len(used)}"
+            faults.append(
+                InputError("above the window", where="--anchor-mean", expected=expected, found=options.anchor_mean)
+            )
         if len(used) < least:
             expected = f"{least} for {options.fit}, degree {options.degree}"
             faults.append(
@@ -117,15 +150,16 @@ class Request:
             todo = f"{options.fit} is fitted to coefficients: name a rank"
             faults.append(InputError("the fit needs a rank", where="--rank", found=options.rank, todo=todo))
         if self.mode == "extrapolate":
-            inside = [target for target in self.targets if target <= used[-1]]
+            inside = [target for target in self.horizons if target <= used[-1]]
             if inside:
                 todo = "name a later step, or --mode reconstruct or fit-reconstruct for an observed one"
                 expected = f"> {used[-1]}, the window's last step"
+                where = "--soup" if options.soup else "--target"
                 faults.append(
-                    InputError("not beyond the window", where="--target", expected=expected, found=inside, todo=todo)
+                    InputError("not beyond the window", where=where, expected=expected, found=inside, todo=todo)
                 )
         else:
-            unseen = [target for target in self.targets if target not in used]
+            unseen = [target for target in self.horizons if target not in used]
             if unseen:
                 faults.append(InputError(f"{self.mode} needs observed steps", where="--target", found=unseen))
         return faults

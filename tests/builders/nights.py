@@ -15,12 +15,15 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
-from relex.core.atomic import write_json
-from relex.core.workspace import EVALUATION, METRICS
+from relex.core.atomic import read_json, write_json
+from relex.core.workspace import EVALUATION, HEADLINE, METRICS
 from relex.params.load import Params, load
 from relex.registry.store import dvc_lock
 from relex.registry.store.dvc_hashes import md5_of
 from relex.stages.extrapolate.stage import extrapolate_folder
+from relex.stages.report.data import Evaluation, TrainFacts
+from relex.stages.report.decision import Decision
+from relex.stages.report.headline import headline
 from relex.window.options import Options
 from relex.window.request import Request
 from tests.builders import ROOT
@@ -85,8 +88,19 @@ def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool
     write_proof(folder, models, accuracy, load(folder / "params.yaml"), SIZES)
     (folder / "metrics/train_steps.csv").write_text("step,reward\n1,0.1\n2,0.2\n3,0.3\n")
     (folder / "report.html").write_text("<p>report</p>")
+    _write_headline(folder)
     record(folder)
     return model
+
+
+def _write_headline(folder: Path) -> None:
+    """metrics/headline.json as the stage report writes it; there is no diagnosis for the rest of the stage."""
+    train, evaluation, decision = (
+        read_json(folder / METRICS / f"{name}.json") for name in ("train", "evaluate", "decision")
+    )
+    facts = TrainFacts.model_validate({"share_without_signal": 0.0, "share_truncated": 0.0, **train})
+    found = headline(facts, Evaluation.model_validate(evaluation), Decision.model_validate(decision))
+    write_json(folder / HEADLINE, found)
 
 
 def record(folder: Path) -> None:

@@ -34,6 +34,21 @@ def test_joined_sums_are_those_of_the_parts_in_order(one, two):
     np.testing.assert_array_equal(Directed.joined(parts).dense, np.concatenate([part.dense for part in parts]))
 
 
+@given(rows, st.floats(0.0, 3.0))
+def test_a_sum_may_go_a_part_of_the_way_from_a_row_and_several_become_their_mean(drawn, size):
+    given_rows, amounts = drawn
+    whole, row = Directed.along(amounts, given_rows), np.array([0.0, 0.5, 0.0, 0.5])
+    np.testing.assert_allclose(whole.from_row(row, size).dense, row + size * (whole.dense - row), atol=1e-12)
+    np.testing.assert_array_equal(whole.from_row(row, 0.0).dense, np.tile(row, (len(amounts), 1)))
+    assert whole.from_row(row, 1.0) is whole
+    np.testing.assert_allclose(whole.mean().dense, whole.dense.mean(axis=0)[None], atol=1e-12)
+
+
+def test_the_mean_of_sums_along_one_direction_stays_along_it():
+    found = Directed.along([1.0, 3.0], np.array([[1.0, 2.0], [1.0, 2.0]])).mean()
+    assert (found.directions.tolist(), found.amounts.tolist()) == ([[1.0, 2.0]], [2.0])
+
+
 @given(rows)
 def test_steps_without_a_weight_are_not_needed(drawn):
     given_rows, amounts = drawn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,8 +48,9 @@ def by_svd(steps: np.ndarray, deltas: np.ndarray, target: float, how: Forecast) 
 
     predicted = np.array([fitted(column, target) for column in coefficients.T])
     if how.anchor == "last":
-        now = np.array([fitted(column, steps[-1]) for column in coefficients.T])
-        predicted_delta = deltas[-1] + (predicted - now) @ directions
+        ends = steps[-how.anchor_mean :]
+        now = np.array([np.mean([fitted(column, step) for step in ends]) for column in coefficients.T])
+        predicted_delta = deltas[-how.anchor_mean :].mean(axis=0) + (predicted - now) @ directions
     else:
         predicted_delta = predicted @ directions
     return (1 - how.shrink) * predicted_delta + how.shrink * deltas[-1]
@@ -89,6 +92,21 @@ def test_a_sinusoid_equals_the_full_decomposition(window, data):
     )
 
 
+@settings(max_examples=150, deadline=None)
+@given(windows(), st.sampled_from(["linear", "polynomial"]), st.floats(1.01, 8.0), st.data())
+def test_an_anchor_at_the_mean_of_the_last_equals_the_full_decomposition(window, fit, reach, data):
+    steps, deltas = window
+    rank = data.draw(st.one_of(st.integers(1, len(steps)), st.just("full")))
+    mean = data.draw(st.integers(1, len(steps)))
+    how = Forecast(rank=rank, fit=fit, anchor="last", anchor_mean=mean)
+    target = round(steps[-1] * reach) + 1
+    found = weights(deltas @ deltas.T, steps, [target], how)[0] @ deltas
+    assert distance(found, by_svd(steps, deltas, target, how)) < 1e-5
+    # A refit within one stride of the target is the plain fit, anchored or not.
+    one = weights(deltas @ deltas.T, steps, [target], dataclasses.replace(how, autoregressive=10**6))[0] @ deltas
+    assert distance(one, found) < 1e-5
+
+
 @settings(max_examples=60, deadline=None)
 @given(windows(), st.data())
 def test_reconstruct_projects_an_observed_delta(window, data):
@@ -118,10 +136,11 @@ def test_steps_count_and_not_rows():
 
 @pytest.mark.parametrize("fit", ["linear", "polynomial", "two-point"])
 @pytest.mark.parametrize("anchor", ["line", "last"])
-def test_a_straight_line_through_the_base_stays_one(fit, anchor):
+@pytest.mark.parametrize("mean", [1, 2, 5])
+def test_a_straight_line_through_the_base_stays_one(fit, anchor, mean):
     steps = np.array([3, 4, 9, 11, 20])
     deltas = np.outer(steps, [1.0, -2.0, 0.5])
-    found = weights(deltas @ deltas.T, steps, [21, 200], Forecast(fit=fit, anchor=anchor)) @ deltas
+    found = weights(deltas @ deltas.T, steps, [21, 200], Forecast(fit=fit, anchor=anchor, anchor_mean=mean)) @ deltas
     np.testing.assert_allclose(found, np.outer([21, 200], [1.0, -2.0, 0.5]), rtol=1e-9)
 
 

@@ -23,6 +23,7 @@ from relex.registry.promotion import promote, rollback
 from relex.registry.register import register
 from relex.registry.store import connection as registry_client
 from relex.registry.store import log as registry_log
+from relex.registry.store import nights_view
 from relex.registry.store import versions as registry_versions
 from relex.registry.store.connection import Connection
 from tests.builders.nights import change_params, finish_night, make_project
@@ -111,7 +112,10 @@ def test_the_same_night_registers_once_and_logs_one_run_with_its_children(projec
         for suite in ("test", "ood"):
             share = measured[model][suite]["avg_at_4"]["value"]
             assert figures[f"reported/{called}/{suite}"] == pytest.approx(share)
-    assert figures["eval/test/avg_at_4"] == figures["reported/winner/test"]
+    headline = json.loads(Path("metrics/headline.json").read_text())
+    assert 10 <= len(headline) <= 14
+    assert {name: value for name, value in figures.items() if "/" not in name} == pytest.approx(headline)
+    assert figures["eval/test/avg_at_4"] == figures["reported/winner/test"] == headline["test"]
     decision = json.loads(Path("metrics/decision.json").read_text())
     test = next(test for test in decision["tests"] if test["against"] == "observed")
     assert figures["gate/candidate_against_observed/gain"] == pytest.approx(test["gain"])
@@ -122,7 +126,12 @@ def test_the_same_night_registers_once_and_logs_one_run_with_its_children(projec
     assert figures["proof/report/tokens"] > 0
     assert night.data.metrics["train/reward_last"] == pytest.approx(0.3)
     assert night.info.run_name.startswith("step_000020 2")
-    assert next(iter(night.data.metrics)).startswith("eval/")  # what MLflow's comparison begins with
+    assert next(iter(night.data.metrics)) in headline  # what MLflow's comparison begins with
+    shown = json.loads(connection.client.get_experiment(experiment.experiment_id).tags[nights_view.TAG])
+    columns = {name[len("metrics.`") : -1] for name in shown["selectedColumns"] if name.startswith("metrics.")}
+    assert columns <= headline.keys() | {"skill"}  # of which this night's training kept no record
+    page = json.loads(Path(".relex/nights.json").read_text())["page"]
+    assert page == f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=nights"
     (model,) = connection.client.search_logged_models([experiment.experiment_id])
     assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "sort-digits", "version": "1"}]
     assert model.params["window"] == "1-3, 3 steps"

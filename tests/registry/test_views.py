@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from relex.registry.store import nights_view
 from relex.registry.store.views import accuracy_table, model_metrics, note, numbers
 
 EVALUATION: dict[str, Any] = {
@@ -66,3 +67,14 @@ def test_a_note_says_what_a_model_is_and_what_it_scored(model: str, words: str) 
 def test_only_finite_numbers_become_metrics() -> None:
     value = {"a": 1, "b": {"c": 2.5, "d": "text", "e": True}, "f": math.nan, "g": math.inf, "h": None}
     assert dict(numbers("x", value)) == {"x/a": 1.0, "x/b/c": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("uri", "root"),
+    [
+        ("sqlite:////somewhere/mlflow.db", "http://127.0.0.1:5000"),
+        ("https://user:pass@word@registry.example:8443/mlflow/", "https://registry.example:8443/mlflow"),
+    ],
+)
+def test_the_page_of_all_nights_is_named_without_credentials(uri: str, root: str) -> None:
+    assert nights_view.address(uri, "7") == f"{root}/#/experiments/7/runs?viewStateShareKey=nights"

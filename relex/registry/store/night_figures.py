@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from relex.registry.store.night import accuracy
-from relex.registry.store.views import model_metrics, numbers
+from relex.registry.store.views import numbers
 
 _REPORTED = ("test", "ood")
 
 
 def night_metrics(evaluation: dict[str, Any], decision: dict[str, Any]) -> dict[str, float]:
-    """The winner's measurements first, as model_metrics names them, then:
+    """What stands behind the headline, each under a prefix; the rest is in the models' own runs.
 
     reported/<winner, observed, base or champion>/<suite>: the share of right samples on test and out-of-domain suites.
     gate/<candidate or observed>_against_<opponent>/gain, problems, samples, looks, and gate_interval/.../low, high.
@@ -21,7 +21,7 @@ def night_metrics(evaluation: dict[str, Any], decision: dict[str, Any]) -> dict[
     """
     models = evaluation["models"]
     winner = decision["winner"] if decision["promote"] else None
-    found = model_metrics(evaluation, winner or "")
+    found: dict[str, float] = {}
     named = {"winner": winner} if winner else {}
     named |= {facts["kind"]: name for name, facts in models.items() if facts["kind"] != "candidate"}
     for suite, about in evaluation["protocol"]["suites"].items():

@@ -16,6 +16,7 @@ from relex.core.digest import file_sha256, json_sha256
 from relex.core.workspace import STATE
 from relex.params.load import Params
 from relex.params.redact import redact
+from relex.registry.store import nights_view
 from relex.registry.store.connection import Connection, run_tags
 from relex.registry.store.night import Decision
 from relex.registry.store.night_figures import night_metrics
@@ -41,6 +42,7 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
     """The id of the night's run, logged in full unless that was done before; goes on where a killed call stopped."""
     key = night_key(decision)
     experiment = connection.experiment_id(connection.experiment)
+    nights_view.keep(connection, experiment)
     query = f"tags.`{NIGHT_TAG}` = '{key}' AND tags.`{KIND_TAG}` = 'night'"
     night = _find(connection, experiment, query) or _adopt(connection, key)
     if night is None:
@@ -51,7 +53,8 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
         connection.client.set_tag(night.info.run_id, tag, value)
     evaluation = read_json(workspace.EVALUATION_METRICS)
     _log(connection, night, params=flatten(params.model_dump(mode="json")))
-    figures = night_metrics(evaluation, read_json(workspace.DECISION))
+    headline = read_json(workspace.HEADLINE) if workspace.HEADLINE.is_file() else {}
+    figures = headline | night_metrics(evaluation, read_json(workspace.DECISION))
     _log(connection, night, metrics=[(name, value, 0) for name, value in figures.items()])
     _log(connection, night, metrics=[(name, value, 0) for name, value in numbers("seconds", lineage["spend"])])
     _log_inputs(connection, night, _SPLIT_CONTEXTS)

@@ -41,8 +41,8 @@ _BEYOND = (2, 4, 7, 10, 14)  # where lines are drawn to when nobody says: multip
 def run(diagnose: Diagnose, extrapolate: Options) -> None:
     """Stage diagnose: metrics/diagnose.json."""
     with timed("diagnose"):
-        # Options alone: another choice of targets must not diagnose the same window again.
-        request = Request((), extrapolate)
+        # Options alone: another choice of targets, or a soup of them, must not diagnose the same window again.
+        request = Request((), extrapolate.model_copy(update={"soup": None}))
         found = diagnosis(workspace.TRAJECTORY, workspace.BASE, workspace.COMPLETIONS, diagnose, request)
         atomic.write_json(workspace.DIAGNOSIS, found)
     print(f"diagnose: {found['says']}")

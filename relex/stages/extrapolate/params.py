@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from relex.core.choices import Anchor, Device, Fit
+from relex.core.choices import Anchor, Device, Fit, TensorKind
 from relex.core.section import Positive, Section, Share
 from relex.window.options import Options
 
@@ -23,7 +23,10 @@ class Variant(Section):
     first: Positive | None = None
     last: Positive | None = None
     anchor: Anchor | None = None
+    anchor_mean: Positive | None = None
     only: str | None = None
+    kinds: dict[TensorKind, float] | None = None
+    soup: tuple[Positive, ...] | None = None  # one candidate, whatever the targets
     shrink: Share | None = None
 
     def changes(self) -> dict[str, Any]:
@@ -46,15 +49,25 @@ class Extrapolate(Options):
 
     @field_validator("targets")
     @classmethod
-    def _distinct(cls, value: tuple[int, ...] | str) -> tuple[int, ...] | str:
-        if not value or (value != "auto" and len(set(value)) != len(value)):
+    def _distinct(cls, value: tuple[int, ...] | str, info: ValidationInfo) -> tuple[int, ...] | str:
+        if info.data.get("soup"):
+            if value:
+                raise ValueError("a soup has no targets: they must be []")
+        elif not value or (value != "auto" and len(set(value)) != len(value)):
             raise ValueError(f"targets must be at least one, and distinct: {list(value)}")
         return value
 
     @property
     def target_count(self) -> int:
         """How many candidates there will be, at most."""
-        return (AUTO_TARGETS if self.targets == "auto" else len(self.targets)) * (1 + len(self.variants))
+        if self.soup:
+            return 1 + len(self.variants)
+        each = AUTO_TARGETS if self.targets == "auto" else len(self.targets)
+        return each + sum(1 if variant.soup else each for variant in self.variants)
+
+    def of_variant(self, variant: Variant) -> Extrapolate:
+        """The section as the variant changes it."""
+        return self.model_copy(update=variant.changes())
 
     @field_validator("variants")
     @classmethod
@@ -62,3 +75,14 @@ class Extrapolate(Options):
         if len({variant.name for variant in value}) != len(value):
             raise ValueError(f"variants must have distinct names: {[variant.name for variant in value]}")
         return value
+
+    @model_validator(mode="after")
+    def _meant(self) -> Extrapolate:
+        faults = [f"{option}: {what}, found {value}" for option, what, value in self.conflicts()]
+        for variant in self.variants:
+            changed = self.of_variant(variant)
+            for option, what, value in (*changed.faults(), *changed.conflicts()):
+                faults.append(f"variant {variant.name}: {option}: {what}, found {value}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self

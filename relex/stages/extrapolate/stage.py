@@ -53,8 +53,9 @@ def run(extrapolate: Extrapolate) -> None:
         materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True, thorough=True)
         atomic.write_json(workspace.EXTRAPOLATION_METRICS, {"observed_step": last})
     listed = ", ".join(str(target) for target in request.targets)
-    many = f", each in {1 + len(variants)} variants" if variants else ""
-    print(f"extrapolate: {len(request.targets)} candidates, at steps {listed}{many}; last observed step {last}")
+    more = "".join(f"; {label} {', '.join(str(step) for step in one.targets)}" for label, one in variants.items())
+    count = sum(len(one.targets) for one in (request, *variants.values()))
+    print(f"extrapolate: {count} candidates, at steps {listed}{more}; last observed step {last}")
 
 
 def extrapolate_folder(trajectory: Path, base: Path, request: Request, out: Path, *, ray: str | None = None) -> None:

@@ -127,6 +127,10 @@ class TrainFacts(Facts):
     tokens: int | None = None
     share_without_signal: Number
     share_truncated: Number
+    reward_first: Number | None = None
+    reward_last: Number | None = None
+    explained_share: Number | None = None
+    skill: Number | None = None
     ended: Literal["steps", "time", "skill"] = "steps"
     warning: str | None = None
 

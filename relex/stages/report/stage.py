@@ -1,6 +1,6 @@
-"""Stage report: one self-contained page, report.html, made of metrics/ and timings/ alone.
+"""Stage report: what people look at. One self-contained page, report.html, and the night in a dozen numbers.
 
-The same metrics and timings give the same bytes.
+Made of metrics/ and timings/ alone: the same ones give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from relex.core import workspace
-from relex.core.atomic import write_text
+from relex.core.atomic import write_json, write_text
 from relex.stages.report import tables, words
 from relex.stages.report.accuracy import accuracy_charts
 from relex.stages.report.charts import (
@@ -23,12 +23,16 @@ from relex.stages.report.charts import (
 )
 from relex.stages.report.cost import cost, proof_cost
 from relex.stages.report.data import Night
+from relex.stages.report.headline import headline, race
 from relex.stages.report.read import read_night
 
 
 def run() -> None:
-    """Write report.html; InputErrors when a metrics file is missing or broken."""
-    write_text(workspace.REPORT, page(read_night()))
+    """Write report.html, metrics/headline.json and metrics/race.csv; InputErrors when a metrics file is missing or broken."""
+    night = read_night()
+    write_json(workspace.HEADLINE, headline(night.train, night.evaluation, night.decision))
+    write_text(workspace.RACE, race(night.evaluation))
+    write_text(workspace.REPORT, page(night))
     print(f"report: {workspace.REPORT}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from relex.checkpoints.digest import weights_sha256
@@ -11,6 +12,7 @@ from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.digest import folder_sha256
 from relex.core.errors import InputError, InputErrors
+from relex.forecast.kinds import kind_of
 from relex.stages.evaluate.contestants import load_contestants
 from relex.stages.extrapolate import stage as extrapolate
 from relex.trajectory import stamps
@@ -19,7 +21,7 @@ from relex.window.request import Request
 from tests.builders.contests import set_champion, write_params
 from tests.builders.damage import flip
 from tests.builders.nights import make_project
-from tests.builders.windows import line_with_noise, write_trajectory
+from tests.builders.windows import base_tensors, deltas_at, line_with_noise, write_trajectory
 
 STEPS = [1, 2, 3, 4, 5, 6]
 SECTION = {
@@ -70,6 +72,59 @@ def test_variants_are_contestants_with_the_step_of_their_target(project: Path) -
     set_champion(None)
     found = {c.name: c.step for c in load_contestants() if c.kind == "candidate"}
     assert found == {"step_000012": 12, "step_000012-late": 12, "step_000024": 24, "step_000024-late": 24}
+
+
+RAYS = [
+    {"name": "mean", "anchor": "last", "anchor_mean": 3, "rank": "full", "first": 2},
+    {"name": "kinds", "rank": "full", "kinds": {"mlp": 0.5, "norms": 0.0, "embeddings": 1.5}},
+    {"name": "soup", "rank": "full", "soup": [14, 30]},
+]
+
+
+def test_the_bytes_of_every_ray_are_its_sum_in_float64(project: Path) -> None:
+    params = write_params(project, {**SECTION, "extrapolate.variants": RAYS})
+    extrapolate.run(params.extrapolate)
+    base, time = base_tensors(project / "base"), np.array(STEPS, dtype=np.float64)
+    rows = [deltas_at(step, base, line_with_noise(seed=1, rate=1e-3)) for step in STEPS]
+    for name, start in base.items():
+        deltas = np.stack([row[name].double().numpy().ravel() for row in rows])
+        sizes = {"mlp": 0.5, "norms": 0.0, "embeddings": 1.5}
+        line = {step: np.polyfit(time, deltas, 1).T @ [step, 1.0] for step in (12, 14, 24, 30)}
+        late = np.polyfit(time[1:], deltas[1:], 1)[0]
+        wanted = {"step_000022-soup": (line[14] + line[30]) / 2}
+        for step in (12, 24):
+            wanted[f"step_0000{step}-mean"] = deltas[-3:].mean(axis=0) + late * (step - time[-3:].mean())
+            wanted[f"step_0000{step}-kinds"] = deltas[-1] + sizes.get(kind_of(name), 1.0) * (line[step] - deltas[-1])
+        for folder, delta in wanted.items():
+            found = base_tensors(workspace.CANDIDATES / folder)[name].double().numpy().ravel()
+            exact = start.double().numpy().ravel() + delta
+            assert np.linalg.norm(found - exact) / np.linalg.norm(exact) < 1e-5, (folder, name)
+    assert {path.name for path in workspace.CANDIDATES.glob("step_*-*")} == set(wanted)
+
+
+def test_a_soup_alone_is_one_candidate(project: Path) -> None:
+    params = write_params(project, {**SECTION, "extrapolate.targets": [], "extrapolate.soup": [10, 25]})
+    extrapolate.run(params.extrapolate)
+    assert [path.name for path in workspace.CANDIDATES.glob("step_*")] == ["step_000018"]
+    assert params.extrapolate.target_count == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"extrapolate.soup": [10, 25]}, "a soup has no targets"),
+        ({"extrapolate.soup": [4, 25], "extrapolate.targets": []}, r"extrapolate\.soup: inside the window"),
+        ({"extrapolate.variants": [{"name": "s", "soup": [4, 25]}]}, r"variants \(s\): inside the window"),
+        ({"extrapolate.variants": [{"name": "s", "soup": [25]}]}, "variant s: soup: must be two"),
+        ({"extrapolate.variants": [{"name": "m", "anchor_mean": 2}]}, "variant m: anchor_mean: only anchor `last`"),
+        ({"extrapolate.anchor_mean": 9, "extrapolate.anchor": "last"}, "9 is above the 6 observed steps"),
+        ({"extrapolate.variants": [{"name": "k", "kinds": {"heads": 1.0}}]}, "attention"),
+        ({"extrapolate.kinds": {"mlp": -0.5}}, "0 or more"),
+    ],
+)
+def test_a_ray_that_cannot_be_is_refused_before_any_work(project: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(InputErrors, match=said):
+        write_params(project, {**SECTION, **changes})
 
 
 def test_a_variant_that_does_not_fit_the_window_is_refused_and_writes_nothing(project: Path) -> None:
