@@ -25,6 +25,8 @@ METRICS = (
     "metrics/extrapolate.json",
     "metrics/evaluate.json",
     "metrics/decision.json",
+    "metrics/headline.json",
+    "metrics/race.csv",
 )
 
 
