@@ -21,6 +21,7 @@ from relex.core.errors import InputError
 from relex.core.workspace import STATE
 
 COMPILED = STATE / "compiled"  # a cache by content: an engine need not compile what one before it did
+SHARED = "RELEX_COMPILED"  # environment variable: a folder for it that several projects share
 _LONGEST = 60  # characters of a temporary folder: what is added to name a socket in it is up to 46
 _SYSTEM = ("/tmp", "/var/tmp", "/dev/shm")
 
@@ -40,7 +41,8 @@ def engine_place() -> Iterator[Place]:
     InputError when the system has no folder for links that this user alone can write to and one is needed.
     """
     with scratch_folder(STATE, "engine") as scratch, contextlib.ExitStack() as links:
-        COMPILED.mkdir(exist_ok=True)
+        compiled = Path(os.environ.get(SHARED) or COMPILED)
+        compiled.mkdir(parents=True, exist_ok=True)
         temporary = str(scratch.resolve())
         if len(temporary) > _LONGEST or has_space(temporary):
             temporary = str(links.enter_context(_passing_link(scratch.resolve())))
@@ -48,7 +50,7 @@ def engine_place() -> Iterator[Place]:
         yield Place(
             f"{shown(interpreter.parent.parent)}/{interpreter.parent.name}/{interpreter.name}",
             # Not what this process has: torch itself puts a folder of the system's there when it is imported.
-            {"TMPDIR": temporary, "TORCHINDUCTOR_CACHE_DIR": shown(COMPILED.resolve())},
+            {"TMPDIR": temporary, "TORCHINDUCTOR_CACHE_DIR": shown(compiled.resolve())},
         )
 
 
