@@ -127,7 +127,7 @@ def firsts(model: str, suite: str) -> dict[str, bool]:
 def test_the_answers_are_the_first_ones_on_which_the_models_differ(tmp_path, monkeypatch, accuracy, suite, after):
     enter(write_night(tmp_path / "other", accuracy), monkeypatch)
     night = read_night()
-    found = read_beside(night, {"kind": "sort-digits"}, "sorter", "sqlite:///mlflow.db").samples
+    found = read_beside(night, {"kind": "sort-digits"}, "sorter").samples
     old, new = firsts("champion", suite), firsts(after, suite)
     gained = [prompt for prompt in old if prompt in new and new[prompt] and not old[prompt]]
     lost = [prompt for prompt in old if prompt in new and old[prompt] and not new[prompt]]
