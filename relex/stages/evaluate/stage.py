@@ -91,7 +91,7 @@ class Evaluation:
         return plan
 
     def _planned(self, rows: int | None) -> Plan:
-        candidates = sum(each.kind == "candidate" for each in self._contestants.values())
+        candidates = planned.racers(self._contestants.values())
         champion = CHAMPION in self._contestants
         plan = planned.planned(self._settings, self._rooms, candidates, champion, rows)
         print(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))
