@@ -46,7 +46,7 @@ def study(seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: S
     nights = []
     for name, seed, variant in runs:
         log.info("night %s", name)
-        changes = {**_seeded(seed), "extrapolate.targets": list(targets), **_reported_whole(len(targets)), **variant}
+        changes = {**_seeded(seed), "extrapolate.targets": list(targets), **_reported_whole(targets), **variant}
         night(name, changes, _STAGES)
         steps = 0 if variant else true_steps
         if steps:
@@ -116,7 +116,7 @@ def collect(name: str, true_steps: int) -> dict[str, Any]:
     return found
 
 
-def _reported_whole(targets: int) -> dict[str, Any]:
+def _reported_whole(targets: Sequence[int]) -> dict[str, Any]:
     """A study looks at every model on every reported problem; the budget is what that takes, and so limits nothing."""
     params = load(PARAMS)
     settings = params.evaluate.model_copy(update={"report": "all"})
@@ -128,7 +128,7 @@ def _reported_whole(targets: int) -> dict[str, Any]:
             expected="suites that are splits of the problems",
             todo="leave out the others",
         )
-    candidates = targets * (1 + len(params.extrapolate.variants))
+    candidates = params.extrapolate.model_copy(update={"targets": tuple(targets)}).target_count
     return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, candidates, champion=True)}
 
 
