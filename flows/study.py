@@ -25,9 +25,10 @@ from flows.server import prefect_server
 from flows.stages import run_action
 from flows.study_rows import load_shares
 from flows.study_tables import page
+from relex.core import hop
 from relex.core.atomic import read_json, write_text
 from relex.core.errors import InputError
-from relex.core.workspace import CHAMPION, DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS, TRAIN_METRICS
+from relex.core.workspace import DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, HOP, PARAMS, TRAIN_METRICS
 from relex.params.load import load
 from relex.retention.folders import STUDY
 from relex.stages.evaluate.planned import expected_rooms, unlimited
@@ -60,7 +61,7 @@ def night(name: str, changes: Mapping[str, Any], stages: Sequence[str]) -> Path:
     """Run the stages in study/<name>, from the committed parameters with `changes`; the folder."""
     folder = STUDY / name
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(CHAMPION, folder / CHAMPION)
+    hop.write(hop.Hop(), folder / HOP)  # one from the base, whatever the project's nights came to
     write_params(folder / PARAMS, changes)
     for stage in stages:
         run_action(f"{name}: {stage}", ["relex", stage], folder)

@@ -16,6 +16,7 @@ from relex.core import workspace
 from relex.core.asking import Asking
 from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
+from relex.core.hop import Model
 from relex.core.timing import timed
 from relex.proof.night import BASE, CHAMPION, OBSERVED
 from relex.proof.plan import Plan
@@ -36,10 +37,10 @@ from relex.stages.evaluate.suites.suite import Suite, load_suites
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
 
 
-def run(evaluate: Evaluate, problems: Asking, decide: Rules) -> None:
+def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | None) -> None:
     """Evaluate base, last observed, champion and candidates, as far as the proof and its report ask."""
     with timed("evaluate") as details:
-        suites, contestants = load_suites(evaluate, problems), load_contestants()
+        suites, contestants = load_suites(evaluate, problems), load_contestants(champion)
         store = RowStore(workspace.ROWS_CACHE, engine_facts(evaluate))
         with Generation(evaluate, store, contestants) as generation:
             evaluation = Evaluation(evaluate, decide, suites, contestants, store, generation)
