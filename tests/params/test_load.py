@@ -71,7 +71,7 @@ def test_the_committed_parameters_are_sound():
         ({"extrapolate.rank": 13}, "13 is above the 12 observed steps"),
         (
             {"extrapolate.variants": [{"name": "late", "first": 12}]},
-            "(late).first: the sub-window holds fewer than two",
+            "(late).first: the sub-window holds fewer",
         ),
         ({"extrapolate.memory": "lots"}, "not a size"),
         ({"nights.mode": "onwards"}, "nights.mode"),
