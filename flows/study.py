@@ -3,6 +3,7 @@
     python -m flows.study --targets 90 300 630                       three seeds, tables in docs/study.md
     python -m flows.study --seeds 0 --targets 270 --true-steps 270   one seed, with true RLVR to step 270 beside it
     python -m flows.study --targets 90 300 --window 45 --bent 0      windows of 45 steps, and a run that bends
+    python -m flows.study --campaign --true-steps 1500               nights that add up, in docs/campaign.md
 
 Every seed is a night of its own in study/seed-N (problems, base, training and evaluation all take the seed), made by
 the same stage commands; --true-steps trains on from the same base for the comparison that a night cannot afford.
@@ -163,10 +164,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--true-steps", type=int, default=0, help="also train to this step, for comparison")
     parser.add_argument("--bent", type=int, nargs="+", default=[], help="seeds to run once more in a way that bends")
     parser.add_argument("--window", type=int, help="observed steps (default: those of params.yaml)")
-    return run_command_line(parser, arguments, _run)
+    campaign = parser.add_argument_group("campaigns of nights")
+    campaign.add_argument("--campaign", action="store_true", help="nights of hops, each beginning at the last champion")
+    campaign.add_argument("--nights", type=int, default=3, help="of each campaign (default: 3)")
+    campaign.add_argument("--every", type=int, default=90, help="steps between checkpoints of true RLVR (default: 90)")
+    campaign.add_argument("--mode", choices=["reground", "continue", "fresh"], help="where a hop begins, for auto")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command_line(parser, arguments, lambda options: _run(options, given))
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, given: Sequence[str]) -> None:
+    if options.campaign:
+        from flows.study_campaign import campaigns
+
+        with prefect_server():
+            campaigns(vars(options), " ".join(["python -m flows.study", *given]))
+        return
     targets = options.targets or load(PARAMS).extrapolate.targets
     if targets == "auto":
         raise InputError(

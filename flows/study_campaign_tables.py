@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from relex.registry.store.night import Accuracy
 _READ = """A hop trains a few steps from the last champion, extrapolates to where a scan points, and proves. Steps are
 optimiser steps of RLVR; seconds are those of the stages on this machine, `all` with diagnosis, extrapolation and proof
 (without the pretraining of the base, which both share). True RLVR has a test accuracy at the step at which the straight
-lines between its evaluated checkpoints first reach it; the range is where they reach the ends of the accuracy's own 95 %
-interval. Its seconds are of training alone, as nobody has to prove it. All are asked the same test problems, which
-decide nothing."""
+lines between its evaluated checkpoints first reach it; the range is where they reach the ends of the accuracy's own
+95 % interval. Its seconds are of training alone, as nobody has to prove it. All are asked the same test problems,
+which decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Campaign:
 def reached(curve: Sequence[Point], value: float) -> tuple[float, float] | None:
     """The (step, seconds) at which the lines through the curve's test accuracies first reach `value`; None where they
     never do."""
-    for before, after in zip(curve, curve[1:], strict=False):
+    for before, after in itertools.pairwise(curve):
         low, high = before.test.value, after.test.value
         if before is curve[0] and low >= value:
             return float(before.step), before.seconds
@@ -113,9 +114,8 @@ def _overview(campaigns: Sequence[Campaign]) -> list[str]:
                 f"| {_when(campaign, row)} | {' | '.join(cells)} |"
             )
         if len(campaigns) > 1 and len(ratios) == len(campaigns):
-            lines.append(
-                f"| {night + 1} | **mean** | | | | | **{np.mean(ratios):.1f}** | | | **{100 * np.mean(shares):.0f} %** |"
-            )
+            mean = f"**{np.mean(ratios):.1f}** | | | **{100 * np.mean(shares):.0f} %**"
+            lines.append(f"| {night + 1} | **mean** | | | | | {mean} |")
     return lines
 
 

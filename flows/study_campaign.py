@@ -1,31 +1,25 @@
-"""Evidence on nights that add up: campaigns beside true RLVR from the same base.
+"""Evidence on nights that add up: campaigns beside true RLVR from the same base (`python -m flows.study --campaign`).
 
-    python -m flows.campaign --nights 3 --seeds 0 1 2 --true-steps 1500 --every 90     tables and a picture in docs/
-    python -m flows.campaign --nights 3 --seeds 0 --mode continue                      another mode, into study/ alone
-
-Every campaign is a clone of this checkout's commit in study/, in which `python -m flows.nightly` runs night after night:
-what it took is what its own ledger says. True RLVR trains on from the same base on the same problems, and is evaluated
-every so many steps on the same test problems. What was begun is gone on with.
+Every campaign is a clone of this checkout's commit in study/, in which `python -m flows.nightly` runs night after
+night: what it took is what its own ledger says. True RLVR trains on from the same base on the same problems, and is
+evaluated every so many steps on the same test problems. What was begun is gone on with.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
 
-from flows.campaign_tables import Campaign, Point, page, picture
-from flows.command import run_command_line
-from flows.server import prefect_server
 from flows.stages import run_action
 from flows.study import night, reported_whole, seeded, write_params
+from flows.study_campaign_tables import Campaign, Point, page, picture
 from relex.core.atomic import new_file, read_json, write_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import (
@@ -47,10 +41,11 @@ PAGE, PICTURE = Path("docs/campaign.md"), Path("docs/campaign.svg")
 
 @flow(name="campaign", log_prints=True)
 def campaigns(options: Mapping[str, Any], command: str) -> None:
-    """Run the campaigns and true RLVR; docs/campaign.md where there is a true curve to hold them against."""
-    found = []
-    for seed in options["seeds"]:
-        found.append(_campaign(seed, options))
+    """Run the campaigns and true RLVR; docs/campaign.md where there is a true curve to hold them against.
+
+    options: seeds, nights, true_steps (0 for none), every, mode and window (None for those of params.yaml).
+    """
+    found = [_campaign(seed, options) for seed in options["seeds"]]
     if options["true_steps"]:
         write_text(PAGE, page(found, command))
         with new_file(PICTURE) as temporary:
@@ -131,29 +126,3 @@ def _curve(folder: Path) -> tuple[Point, ...]:
 def _ledger(folder: Path) -> list[dict[str, Any]]:
     path = folder / LEDGER
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.campaign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--nights", type=int, default=3, help="of each campaign (default: 3)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of problems, base and training")
-    parser.add_argument("--true-steps", type=int, default=0, help="train to this step for comparison (default: not)")
-    parser.add_argument("--every", type=int, default=90, help="steps between its checkpoints that are evaluated")
-    parser.add_argument("--mode", choices=["reground", "continue", "fresh"], help="in place of auto")
-    parser.add_argument("--window", type=int, help="steps of a window, in place of those of params.yaml")
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command_line(parser, arguments, lambda options: _run(options, given))
-
-
-def _run(options: argparse.Namespace, given: Sequence[str]) -> None:
-    with prefect_server():
-        campaigns(vars(options), " ".join(["python -m flows.campaign", *given]))
-
-
-if __name__ == "__main__":
-    from flows.campaign import main as run  # under its import name, as Prefect knows the flow
-
-    sys.exit(run())
