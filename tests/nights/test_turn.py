@@ -16,6 +16,7 @@ from relex.core.hop import Hop, Model, Training
 from relex.nights import ledger, turn
 from relex.nights.present import unfinished
 from relex.params.load import Params
+from relex.registry.lineage import lineage
 from relex.registry.promotion import promote, rollback
 from relex.registry.register import register
 from relex.registry.store.connection import RegistryUnreachable
@@ -170,6 +171,19 @@ def test_a_champion_that_was_rolled_back_meanwhile_is_not_what_the_next_hop_star
     assert "begun" in turn.end(params)
     assert ledger.read().hops[-1].accepted is False
     assert hops.read().start == first
+
+
+def test_a_version_names_its_descent_down_to_the_base(project: Path) -> None:
+    params = limited(project)
+    turn.begin(params)
+    finish(project, params, 1, promoted=True)
+    turn.end(params)
+    finish(project, params, 2, promoted=True)
+    (said,) = [line for line in lineage(params, "sort-digits@champion").splitlines() if line.startswith("descent")]
+    assert said.split(None, 1)[1] == (
+        "version 2 (step 20; campaign 1, night 1, hop 2) <- version 1 (step 20; campaign 1, night 1, hop 1) "
+        "<- embedded, seed 0"
+    )
 
 
 def test_weights_that_were_changed_are_fetched_again_and_none_are_taken_on_trust(project: Path) -> None:

@@ -165,9 +165,15 @@ def software() -> dict[str, str]:
 
 
 def base_name(source: dict[str, Any]) -> str:
-    if source["kind"] == "hub":
-        return f"{source['repo']}@{source['revision']}"
-    return source["path"] if source["kind"] == "folder" else f"embedded, seed {source['seed']}"
+    """`base.source` in a few words: what tells one base from another."""
+    match source["kind"]:
+        case "hub":
+            return f"{source['repo']}@{source['revision']}"
+        case "package":
+            return f"{source['package']} {source['version']}"
+        case "folder":
+            return str(source["path"])
+    return f"embedded, seed {source['seed']}"
 
 
 def _git(*arguments: str) -> str | None:
