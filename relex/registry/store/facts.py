@@ -136,9 +136,9 @@ def _artifact(winner: Winner | None) -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and whether the work tree differs from it; null outside a repository."""
+    """Commit, and whether the work tree differs from it in more than what nights write; null outside a repository."""
     commit = _git("rev-parse", "HEAD")
-    dirty = _git("status", "--porcelain", "--untracked-files=no")
+    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){path}" for path in _OWN))
     return {"commit": commit, "dirty": bool(dirty) if commit else None}
 
 
@@ -146,6 +146,16 @@ def artifact_hashes() -> dict[str, str]:
     """DVC's hash of every output that a lineage names, by its path."""
     return {path: md5 for path, md5 in dvc_lock.recorded().items() if path in _LINEAGE_OUTS}
 
+
+# Under version control and written by nights themselves (flows/commit.py).
+_OWN = (
+    dvc_lock.LOCK,
+    workspace.HOP,
+    workspace.LEDGER,
+    workspace.LEDGER_TABLE,
+    workspace.HISTORY,
+    workspace.METRICS,
+)
 
 _LINEAGE_OUTS = {
     path.as_posix()
