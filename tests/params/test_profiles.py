@@ -68,7 +68,7 @@ def test_the_small_profile_deals_every_sum_of_its_domain() -> None:
         "train": 180,
         "validation": 120,
         "test": 100,
-        "ood": 60,
+        "ood": 120,
     }
     assert splits["test"][0].prompt.startswith("Compute ")
     assert splits["test"][0].prompt.endswith(". Reply with the number only.")
