@@ -35,11 +35,12 @@ class Champion(Facts):
 
 @dataclass(frozen=True)
 class Beside:
-    """task: what the problems are. model: the registered model's name. pages: the address of its versions on an MLflow
-    server, None where the registry is a database. champions: the moves before this night ended, the oldest first."""
+    """task: what the problems are. model: the registered model's name, None without a registry. pages: the address of
+    its versions on an MLflow server, None where the registry is a database. champions: the moves before this night
+    ended, the oldest first."""
 
     task: str
-    model: str
+    model: str | None
     pages: str | None
     champions: list[Champion]
     samples: Samples

@@ -166,13 +166,9 @@ class Timing(Facts):
     reloads: int = 0
 
 
-class Night(Facts):
-    """Everything that the page shows. rewards: (optimiser step, mean reward of its rollouts)."""
+class Proven(Facts):
+    """A proof and nothing else: what the page shows of checkpoints, whatever made them. timings: by stage."""
 
-    base: BaseFacts
-    train: TrainFacts
-    rewards: list[tuple[int, Number]]
-    diagnosis: Diagnosis
     evaluation: Evaluation
     decision: Decision
     timings: dict[str, Timing]
@@ -191,7 +187,7 @@ class Night(Facts):
     @property
     def window(self) -> int:
         """The last observed optimiser step."""
-        return self.diagnosis.trajectory.steps[-1]
+        return self.evaluation.models[self.evaluation.of_kind("observed")[0]].step or 0
 
     @property
     def compared(self) -> tuple[str, str]:
@@ -211,3 +207,17 @@ class Night(Facts):
             if self.evaluation.models[verdict.name].kind == "candidate"
         ]
         return met[-1] if met else None
+
+
+class Night(Proven):
+    """Everything that the page shows of a night. rewards: (optimiser step, mean reward of its rollouts)."""
+
+    base: BaseFacts
+    train: TrainFacts
+    rewards: list[tuple[int, Number]]
+    diagnosis: Diagnosis
+
+    @property
+    def window(self) -> int:
+        """The last optimiser step of the window that was diagnosed."""
+        return self.diagnosis.trajectory.steps[-1]

@@ -80,7 +80,7 @@ def model(name: str, found: Model, window: int) -> str:
         case "observed":
             return f"last observed ({found.step})"
         case "champion":
-            return f"champion, version {found.version}"
+            return f"champion, version {found.version}" if found.version else "champion"
         case _:
             return candidate(name, found.step or 0, window)
 

@@ -18,7 +18,7 @@ from relex.core.atomic import read_json, write_json
 from relex.core.digest import folder_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.stages.decide import stage as decide
-from relex.stages.evaluate import reload, slot
+from relex.stages.evaluate import slot
 from relex.stages.evaluate import stage as evaluate
 from relex.stages.problems import stage as problems
 from tests.builders.contests import (
@@ -35,6 +35,7 @@ from tests.builders.contests import (
 from tests.builders.project import enter_copy
 
 pytestmark = pytest.mark.real
+PROOFS = workspace.STATE / "reloads"
 
 
 @pytest.fixture(scope="module")
@@ -230,11 +231,11 @@ def test_a_reload_that_keeps_old_weights_is_found_out_and_not_used(
 ) -> None:
     before = folder_sha256(workspace.EVALUATION)
     shutil.rmtree(workspace.ROWS_CACHE)
-    shutil.rmtree(reload.PROOFS)
+    shutil.rmtree(PROOFS)
     # Without the untied twin, this engine keeps the output head it started with.
-    monkeypatch.setattr(slot, "servable", lambda contestant: contestant.folder)
+    monkeypatch.setattr(slot, "servable", lambda contestant, state: contestant.folder)
     timings = night()["timings"]
-    proof = read_json(next(iter(reload.PROOFS.glob("*.json"))))
+    proof = read_json(next(iter(PROOFS.glob("*.json"))))
     assert proof["exact"] is False
     assert proof["differ_from_the_fresh_engine"] > 0
     assert timings["engine_starts"] >= 5
