@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,57 +23,14 @@ from relex.core.digest import folder_sha256
 from relex.params.load import load
 from relex.proving.options import Options
 from tests.builders import ROOT, checkpoints
+from tests.builders.checkpoints import MODELS, arguments, environment, prove, refused
 
-COMMAND = [sys.executable, "-m", "relex.cli", "prove"]
-MODELS = ["--base", "base", "--last", "checkpoint-45", "--candidate", "step_000100", "--candidate", "step_000200"]
-COLUMNS = ["--problem", "question", "--answer", "solution", "--scorer", "exact"]
-SUITES = ["--suite", "suite.jsonl", "--ood", "ood.jsonl", "--test", "test.jsonl", "--train", "trained.jsonl"]
-HOW = ["--max-tokens", "12", "--first", "20", "--proof-samples", "8", "--backend", "transformers"]
 OUTPUTS = ("prove.json", "evaluate.json", "decision.json")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoints.make(tmp_path_factory.mktemp("trained"))
-
-
-@pytest.fixture(scope="module")
-def proven(made: Path) -> Path:
-    """The folder of a proof that was left alone."""
-    done = prove(made, "proof")
-    assert done.returncode == 0, done.stderr
-    return made / "proof"
-
-
-@pytest.fixture
-def here(made: Path, tmp_path: Path) -> Iterator[Path]:
-    """Links to everything, where one can be put in place of another."""
-    for path in made.iterdir():
-        if path.name not in ("proof", "made"):
-            (tmp_path / path.name).symlink_to(path)
-    yield tmp_path
-
-
-def prove(folder: Path, out: str, *changes: str, models: list[str] = MODELS) -> subprocess.CompletedProcess[str]:
-    """In `folder`; of an option that is given twice, the last one counts."""
-    arguments = [*COMMAND, *models, *SUITES, *COLUMNS, *HOW, "--out", out, *changes]
-    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False, env=environment())
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def results(proof: Path) -> dict[str, Any]:
     """Everything that is decided, as bytes or their hash."""
     return {name: (proof / name).read_bytes() for name in OUTPUTS} | {"rows": folder_sha256(proof / "rows")}
-
-
-def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
-    assert done.returncode == 2, done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
-    for one in said:
-        assert one in done.stderr, done.stderr
 
 
 @pytest.mark.real
@@ -113,8 +67,7 @@ def test_a_second_call_generates_nothing_and_gives_the_same_bytes(proven: Path) 
 
 @pytest.mark.real
 def test_a_proof_that_is_killed_goes_on_with_its_rows(proven: Path, here: Path) -> None:
-    arguments = [*COMMAND, *MODELS, *SUITES, *COLUMNS, *HOW, "--out", "proof"]
-    running = subprocess.Popen(arguments, cwd=here, env=environment(), stdout=subprocess.DEVNULL)
+    running = subprocess.Popen(arguments("proof"), cwd=here, env=environment(), stdout=subprocess.DEVNULL)
     kept = here / "proof/.relex/rows"
     while running.poll() is None and not any(path.stat().st_size > 20_000 for path in kept.rglob("*.rows")):
         time.sleep(0.05)
