@@ -75,9 +75,7 @@ def longest_prompt(found: Sequence[Place], suites: Sequence[Suite]) -> int:
     (_, _, _, base), *others = found
     tokenizer = _tokenizer(base)
     context = int(_config(base).get("max_position_embeddings") or 1 << 30)
-    longest = max(
-        check_lengths(tokenizer, suite.problems, suite.sampling.max_tokens, context, suite.asking) for suite in suites
-    )
+    longest = max(_longest(tokenizer, suite, context) for suite in suites)
     prompts = [(problem.prompt, suite.asking) for suite in suites for problem in suite.problems[:_COMPARED]]
     expected = [tokenizer(render(tokenizer, *prompt))["input_ids"] for prompt in prompts]
     faults = []
@@ -98,6 +96,19 @@ def longest_prompt(found: Sequence[Place], suites: Sequence[Suite]) -> int:
     if faults:
         raise InputErrors(faults)
     return longest
+
+
+def _longest(tokenizer: PreTrainedTokenizerBase, suite: Suite, context: int) -> int:
+    try:
+        return check_lengths(tokenizer, suite.problems, suite.sampling.max_tokens, context, suite.asking)
+    except InputError as error:
+        raise InputError(
+            error.what,
+            where=f"suite {suite.name}, {error.where}",
+            expected=error.expected,
+            found=error.found,
+            todo="lower --max-tokens, leave those problems out, or take models with a longer context",
+        ) from None
 
 
 def _step_and_folder(option: str, said: str) -> tuple[int, Path]:

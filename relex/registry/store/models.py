@@ -73,7 +73,7 @@ def upload(
         tags["mlflow.note.content"] = lineage["decision"]["sentence"]
         flat = lineage_flat(lineage)
         shown = {name: flat[name][:_PARAM_LIMIT] for name in _PARAMS if name in flat}
-        model = connection.client.create_logged_model(experiment, folder.name, run, tags, shown, model_type="llm")
+        model = connection.client.create_logged_model(experiment, lineage["winner"], run, tags, shown, model_type="llm")
     if str(model.status) == "READY":
         return model.model_id
     with scratch_folder(workspace.STATE, "upload") as temporary:

@@ -111,7 +111,8 @@ def _champion(axes: Axes, evaluation: Evaluation, suite: str, colour: str) -> No
         accuracy = evaluation.accuracy(name, suite)
         if accuracy is not None:
             axes.axhspan(accuracy.low, accuracy.high, color=COLOURS["champion"], alpha=0.10, linewidth=0)
-            label = f"champion, version {evaluation.models[name].version}, {_NAMES.get(suite, suite).split(' (')[0]}"
+            who = words.model(name, evaluation.models[name], 1)
+            label = f"{who}, {_NAMES.get(suite, suite).split(' (')[0]}"
             axes.axhline(accuracy.value, color=colour, linewidth=1.3, linestyle=(0, (1, 2)), label=label)
 
 
