@@ -23,10 +23,10 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 nightly: $(STAMP)
 	@exec $(BIN)/python -m relex.core.bound $$PPID $(BIN)/python -m flows.nightly
 
-# Without its options the table has a column for every parameter and every folder of code.
-SHOWN := ^(Experiment|Created|promoted|step|gain|test|test_last|ood|reward|rows|skill)$$
+# Without its options the table has a column for every parameter and every folder of code, and a line for every commit.
+SHOWN := ^(Experiment|Created|promoted|step|gain|test|ood|reward|rows|skill)$$
 nights: $(STAMP)
-	@$(BIN)/dvc exp show --all-commits --no-pager --precision 3 --drop '.*' --keep '$(SHOWN)'
+	@$(BIN)/dvc exp show --all-commits --no-pager --precision 3 --drop '.*' --keep '$(SHOWN)' | grep -vE '^ +[0-9a-f]{7} '
 
 setup: $(STAMP)
 

@@ -108,8 +108,13 @@ def clear() -> list[str]:
 def followed() -> Iterator[None]:
     """Send the training's steps to MLflow while the body runs; the training never waits for it."""
     STATE.mkdir(exist_ok=True)
-    with open(STATE / "live.log", "wb") as log, supervised(["relex", "live"], environment=environment(), output=log):
-        yield
+    command = ["relex", "live"]
+    try:
+        with open(STATE / "live.log", "wb") as log, supervised(command, environment=environment(), output=log):
+            yield
+    finally:
+        # A short training may end before MLflow has made its tables: what was to be its database is then half made.
+        remove_leftovers(Path())
 
 
 def nothing_changed() -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Every project of a test would have its engines compile anew, for a minute on two cores.
+os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex" / "compiled"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

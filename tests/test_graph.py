@@ -78,7 +78,6 @@ _PARTS = {
     "seed": {"evaluate.seed"},
     "source": {"problems.source"},
     "model": {"registry.model"},
-    "tracking_uri": {"registry.tracking_uri"},
 }
 _OPTIONS = {
     f"extrapolate.{key}"

@@ -16,7 +16,9 @@ _MODELS, _PROBLEMS, _ASKING, _MACHINE, _RULES = "Models", "Problems", "How they 
 
 @commands.command(rich_help_panel=_PROOF)
 def prove(
-    base: Annotated[Path, typer.Option(help="The checkpoint folder that training began from.", rich_help_panel=_MODELS)],
+    base: Annotated[
+        Path, typer.Option(help="The checkpoint folder that training began from.", rich_help_panel=_MODELS)
+    ],
     last: Annotated[
         str,
         typer.Option(
@@ -35,8 +37,8 @@ def prove(
     suite: Annotated[
         Path,
         typer.Option(
-            help="Problems with answers, a row each (.jsonl, .parquet, .csv), that no model was trained on: one part of "
-            "them chooses the leader, the other proves it.",
+            help="Problems with answers, a row each (.jsonl, .parquet, .csv), that no model was trained on: one part "
+            "of them chooses the leader, the other proves it.",
             rich_help_panel=_PROBLEMS,
         ),
     ],
@@ -126,8 +128,8 @@ def prove(
     """Prove on your own problems whether a checkpoint, whatever made it, is better than the last trained one.
 
     Every candidate races on the problems that choose; the leader must beat --last and the champion (the base, where
-    there is none) on problems that nothing was chosen on, and lose nothing on --ood. Where it fails, --last may take its
-    place. No params.yaml, DVC or registry is needed; nothing is written outside --out: rows/, evaluate.json,
+    there is none) on problems that nothing was chosen on, and lose nothing on --ood. Where it fails, --last may take
+    its place. No params.yaml, DVC or registry is needed; nothing is written outside --out: rows/, evaluate.json,
     decision.json and the page report.html. Killed and called again it goes on. Exit code 0 whatever is decided.
     """
     flags = dict(locals())

@@ -211,4 +211,4 @@ def report() -> None:
 
     params = read_params()
     source = params.problems.source.model_dump(mode="json")
-    stage.run(source, params.registry.model, params.registry.tracking_uri)
+    stage.run(source, params.registry.model)

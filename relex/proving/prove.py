@@ -120,5 +120,5 @@ def _evaluate(
 def _report(folder: ProofFolder, files: Files) -> None:
     proven = read_proven(folder.evaluation, folder.decision, folder.timings)
     samples = read_samples(proven, folder.rows)
-    beside = Beside(task=files.suite.name, model=None, pages=None, champions=[], samples=samples)
+    beside = Beside(task=files.suite.name, model=None, champions=[], samples=samples)
     write_text(folder.report, page(proven, beside))

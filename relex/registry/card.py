@@ -127,7 +127,7 @@ def _method(params: Params, lineage: dict[str, Any]) -> str:
 
 
 def _table(lineage: dict[str, Any], evaluation: dict[str, Any]) -> str:
-    asked = suites(evaluation)
+    asked, confidence = suites(evaluation), evaluation["protocol"]["confidence"]
     names = {
         suite: cell.name
         for suite in asked
@@ -140,7 +140,7 @@ def _table(lineage: dict[str, Any], evaluation: dict[str, Any]) -> str:
         for suite in asked
     ]
     lines = [
-        f"Share of right answers, with a {evaluation["protocol"]["confidence"]:.0%} interval over problems; on validation each "
+        f"Share of right answers, with a {confidence:.0%} interval over problems; on validation each "
         "model was asked as many problems and samples as its proof took:",
         "",
         "| model | " + " | ".join(titles) + " |",

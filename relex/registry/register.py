@@ -45,7 +45,8 @@ def register(params: Params) -> str:
             return f"already registered: {params.registry.model} version {found[0].number}. Night: run {run}"
         evaluation = read_json(workspace.EVALUATION_METRICS)
         text = redact(card.write(params, facts, evaluation))
-        model_id = models.upload(connection, params, run, winner.folder, facts, text, max_tokens=params.evaluate.max_tokens)
+        tokens = params.evaluate.max_tokens
+        model_id = models.upload(connection, params, run, winner.folder, facts, text, max_tokens=tokens)
         runs.attach_metrics(connection, run, model_id, evaluation, winner.name)
         version = create_version(connection, model_id, run, facts, params.registry.mode)
         return f"registered: {params.registry.model} version {version.number}. Night: run {run}"

@@ -168,6 +168,11 @@ def test_two_promotions_and_a_rollback_give_the_right_aliases_statuses_and_histo
         ("promote", "1", "2"),
         ("rollback", "2", "1"),
     ]
+    measured = json.loads(Path("metrics/evaluate.json").read_text())["metrics"]["step_000020"]
+    share = {suite: measured[suite]["avg_at_4"]["value"] for suite in ("test", "ood")}
+    assert lines[1]["right"] == pytest.approx(share)  # of the second night, whose files stand
+    assert lines[2]["right"] == lines[0]["right"]
+    assert lines[0]["right"].keys() == {"test", "ood"}
     assert [line["model_sha256"] for line in lines] == [first, second, first]
     assert lines[2]["why"] == "complaints"
     assert lines[1]["run"]

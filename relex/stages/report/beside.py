@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from pydantic import AwareDatetime, Field, ValidationError
 
@@ -35,25 +34,23 @@ class Champion(Facts):
 
 @dataclass(frozen=True)
 class Beside:
-    """task: what the problems are. model: the registered model's name, None without a registry. pages: the address of
-    its versions on an MLflow server, None where the registry is a database. champions: the moves before this night
-    ended, the oldest first."""
+    """task: what the problems are. model: the registered model's name, None without a registry. champions: the moves
+    before this night ended, the oldest first. Nothing of the registry's address, which may hold a password: DVC would
+    write it into dvc.lock."""
 
     task: str
     model: str | None
-    pages: str | None
     champions: list[Champion]
     samples: Samples
 
 
-def read_beside(night: Night, source: Mapping[str, Any], model: str, tracking_uri: str) -> Beside:
+def read_beside(night: Night, source: Mapping[str, Any], model: str) -> Beside:
     """source: the section problems.source of params.yaml; CorruptArtifact names a line of the history that is none."""
     moves = [move for move in _champions(workspace.HISTORY) if move.model == model]
     end = night.date or datetime.min.replace(tzinfo=UTC)
     return Beside(
         task=_task(source),
         model=model,
-        pages=_pages(tracking_uri, model),
         champions=[move for move in moves if move.when <= end],
         samples=read_samples(night, workspace.EVALUATION / "rows"),
     )
@@ -65,14 +62,6 @@ def _task(source: Mapping[str, Any]) -> str:
     if isinstance(named, Mapping):
         named = ", ".join(map(str, dict.fromkeys(named.values())))
     return f"{named} ({kind})" if named else kind
-
-
-def _pages(tracking_uri: str, model: str) -> str | None:
-    """Without credentials: the page is handed on."""
-    parts = urlsplit(tracking_uri)
-    if parts.scheme not in ("http", "https"):
-        return None
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/#/models/{quote(model)}"
 
 
 def _champions(path: Path) -> list[Champion]:

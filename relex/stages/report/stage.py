@@ -33,15 +33,15 @@ from relex.stages.report.headline import headline, race
 from relex.stages.report.read import read_night
 
 
-def run(source: Mapping[str, Any], model: str, tracking_uri: str) -> None:
+def run(source: Mapping[str, Any], model: str) -> None:
     """Write report.html, metrics/headline.json and metrics/race.csv; InputErrors when a file is missing or broken.
 
-    source: where the problems come from (problems.source of params.yaml); model, tracking_uri: of its section registry.
+    source: where the problems come from (problems.source of params.yaml); model: registry.model.
     """
     night = read_night()
     write_json(workspace.HEADLINE, headline(night.train, night.evaluation, night.decision))
     write_text(workspace.RACE, race(night.evaluation))
-    write_text(workspace.REPORT, page(night, read_beside(night, source, model, tracking_uri)))
+    write_text(workspace.REPORT, page(night, read_beside(night, source, model)))
     print(f"report: {workspace.REPORT}")
 
 

@@ -49,7 +49,7 @@ def trend_charts(night: Proven, beside: Beside) -> dict[str, Markup] | None:
         axes.set_ylim(0.0, 1.02)
         axes.axvline(len(labels) - 1, color=COLOURS["ink"], linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
         axes.set_ylabel("share of right samples")
-        axes.legend(loc="lower right", ncols=2)
+        figure.legend(loc="outside lower center", ncols=2)
 
     title = "Share of right samples of each champion when it came, and of this night's decision"
     return {

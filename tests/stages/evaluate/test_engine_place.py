@@ -53,7 +53,8 @@ def test_an_engine_runs_in_a_checkout_whose_path_has_spaces_and_leaves_nothing_b
     packages.symlink_to(sysconfig.get_path("purelib"))
     (tmp_path / "temporary").mkdir()
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temporary")}
-    variables.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    for name in ("TORCHINDUCTOR_CACHE_DIR", place.SHARED):
+        variables.pop(name, None)
     (checkout / "ask.py").write_text(ASK)
     done = subprocess.run(
         [environment / "bin" / "python", "ask.py", backend, str(ROOT)],
@@ -90,6 +91,7 @@ def test_a_long_path_gets_a_short_temporary_folder_that_goes_with_its_link(tmp_p
     folder = tmp_path / ("long" * 20)
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.delenv(place.SHARED)
     with place.engine_place() as found:
         temporary = Path(found.variables["TMPDIR"])
         assert len(str(temporary)) < 60
@@ -97,6 +99,14 @@ def test_a_long_path_gets_a_short_temporary_folder_that_goes_with_its_link(tmp_p
         assert len(list(folder.glob(".relex/.tmp-engine-*/socket"))) == 1
     assert not temporary.is_symlink()
     assert [path.name for path in (folder / ".relex").iterdir()] == ["compiled"]
+
+
+def test_projects_may_share_what_was_compiled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(place.SHARED, str(tmp_path / "elsewhere"))
+    with place.engine_place() as found:
+        assert found.variables["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "elsewhere")
+    assert list((tmp_path / ".relex").iterdir()) == []
 
 
 def test_a_link_that_a_killed_process_left_goes_with_the_next_one(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ def night(request, tmp_path, monkeypatch) -> Path:
     folder = write_night(tmp_path / "night", request.param)
     change(folder / "metrics/train.json", reward_first=0.25, reward_last=0.375, explained_share=0.99, skill=0.7)
     monkeypatch.chdir(folder)
-    report.run({"kind": "sort-digits"}, "sort-digits", "sqlite:///mlflow.db")
+    report.run({"kind": "sort-digits"}, "sort-digits")
     return folder
 
 
@@ -64,7 +64,7 @@ def test_a_night_without_a_gate_a_champion_and_a_report_has_a_headline(tmp_path,
     folder = write_night(tmp_path / "night", {"base": 0.3, "observed": 0.3}, sizes={"choose": 40, "gate": 40})
     change(folder / "metrics/decision.json", verdicts=[], winner=None, promote=False, outcome="keep-champion")
     monkeypatch.chdir(folder)
-    report.run({"kind": "sort-digits"}, "sort-digits", "sqlite:///mlflow.db")
+    report.run({"kind": "sort-digits"}, "sort-digits")
     assert read("headline.json").keys() == {"promoted", "rows", "steps"}
 
 

@@ -58,7 +58,7 @@ class Page(HTMLParser):
 def page(folder: Path, monkeypatch) -> Page:
     monkeypatch.chdir(folder)
     night = read_night()
-    return Page(make_page(night, read_beside(night, SOURCE, MODEL, "sqlite:///mlflow.db")))
+    return Page(make_page(night, read_beside(night, SOURCE, MODEL)))
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +174,12 @@ def test_the_cost_of_the_steps_that_were_not_trained_is_an_estimate_from_the_med
 
 def test_the_same_input_gives_the_same_bytes_in_another_process(night, monkeypatch):
     monkeypatch.chdir(night)
-    report.run(SOURCE, MODEL, "sqlite:///mlflow.db")
+    report.run(SOURCE, MODEL)
     first = (night / "report.html").read_bytes()
     (night / "matplotlibrc").write_text(
         "lines.linewidth: 9\nfont.size: 30\n"
     )  # matplotlib reads the one that it starts in
-    program = f"from relex.stages.report import stage; stage.run({SOURCE}, {MODEL!r}, 'sqlite:///mlflow.db')"
+    program = f"from relex.stages.report import stage; stage.run({SOURCE}, {MODEL!r})"
     root = str(Path(report.__file__).parents[3])
     subprocess.run(
         [sys.executable, "-c", program],

@@ -32,7 +32,7 @@ def night(whole, tmp_path, monkeypatch) -> Path:
 def test_a_missing_file_is_named_and_no_page_is_written(night, name):
     (night / "metrics" / name).unlink()
     with pytest.raises(InputError, match=rf"metrics/{name}: the file is missing"):
-        report.run({"kind": "sort-digits"}, "sort-digits", "sqlite:///mlflow.db")
+        report.run({"kind": "sort-digits"}, "sort-digits")
     assert not (night / "report.html").exists()
 
 

@@ -1,0 +1,49 @@
+"""Following the training while it runs: what the follower was still writing when the training ended is not left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from flows.nightly import followed
+from relex.core.atomic import PREFIX
+from relex.stages.train.step_stream import StepStream
+from tests.builders.nights import change_params, make_project
+from tests.builders.project import family, runs, wait_for
+
+pytestmark = pytest.mark.real
+
+
+def _train(ended: threading.Event) -> None:
+    """The stream of a training of many short steps."""
+    stream, step = StepStream(), 0
+    while not ended.wait(0.2):
+        step += 1
+        stream.append({"step": step, "train/reward": 0.5})
+
+
+def test_a_follower_that_is_killed_while_it_makes_the_registry_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine MLflow takes longer to make its tables than so short a training and the follower's grace."""
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    change_params(tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    with followed():
+        training = threading.Thread(target=_train, args=(ended := threading.Event(),))
+        training.start()
+        try:
+            assert wait_for(lambda: any(tmp_path.glob(f"{PREFIX}mlflow.db-*")), 120)
+            for one in family(os.getpid()):
+                if runs([one], "bin/relex live") and not runs([one], "supervise.py"):
+                    one.send_signal(signal.SIGSTOP)
+        finally:
+            ended.set()
+            training.join()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert {path.name for path in tmp_path.iterdir()} == before | {".relex"}
