@@ -1,4 +1,4 @@
-"""The scheduled night: preflight -> champion -> stages -> register -> promote -> save -> prune.
+"""The scheduled night: preflight, then hops (stages -> register -> promote -> save -> ledger) within its budget, prune.
 
     python -m flows.nightly                       one night, now
     python -m flows.nightly --serve "0 1 * * *"   every night at one, until stopped
@@ -34,6 +34,7 @@ from relex.core.atomic import remove_leftovers
 from relex.core.errors import InputError, InputErrors, StageFailed
 from relex.core.night_lock import night_lock
 from relex.core.workspace import PARAMS, STATE, WRITTEN
+from relex.nights.present import unfinished
 from relex.params.load import load
 from relex.params.preflight import faults
 from relex.params.redact import redact
@@ -42,8 +43,8 @@ DEPLOYMENT = "nightly/nightly"  # of a served schedule: the flow's name, and its
 
 
 @flow(name="nightly", log_prints=True)
-def nightly() -> dict[str, bool] | State[Any]:
-    """Run one night; which stages had to run, or the state `Cancelled`.
+def nightly() -> int | State[Any]:
+    """Run one night; how many hops it finished, or the state `Cancelled`.
 
     Busy (exit code 2) while another night runs in this folder.
     """
@@ -56,27 +57,39 @@ def nightly() -> dict[str, bool] | State[Any]:
         return Cancelled(message="cancelled on Prefect's page; the next night goes on from what is complete")
 
 
-def night() -> dict[str, bool]:
-    """The night itself, in a flow run; which stages had to run."""
+def night() -> int:
+    """The night itself, in a flow run; how many hops it finished: those of an unfinished night, or of the next one."""
     log = get_run_logger()
     preflight()
     with night_lock():
         for said in clear():
             log.info(said)
-        unchanged = nothing_changed()
-        run_action("champion", ["relex", "champion", *(["--unchanged"] if unchanged else [])])
-        ran = {}
-        for name in STAGES:
-            with followed() if name == "train" and not unchanged else contextlib.nullcontext():
-                ran[name] = run_stage(name)
-        for name, did in ran.items():
-            log.info("%-12s %s", name, "ran" if did else "up to date")
-        run_action("register", ["relex", "register"])
-        run_action("promote", ["relex", "promote"])
-        run_action("save", [sys.executable, "-m", "flows.save"])
-        prune()
+        run_action("begin", ["relex", "hop", "--begin", "--in-night"])
+        ran = 0
+        while unfinished():
+            hop()
+            ran += 1
+        if ran:
+            prune()
     print(summary(ran))
     return ran
+
+
+def hop() -> None:
+    """The present hop: its stages, the registry, its line in the ledger; then hop.json is the next one, or the night
+    has ended."""
+    log = get_run_logger()
+    unchanged = nothing_changed()
+    ran = {}
+    for name in STAGES:
+        with followed() if name == "train" and not unchanged else contextlib.nullcontext():
+            ran[name] = run_stage(name)
+    for name, did in ran.items():
+        log.info("%-12s %s", name, "ran" if did else "up to date")
+    run_action("register", ["relex", "register"])
+    run_action("promote", ["relex", "promote"])
+    run_action("save", [sys.executable, "-m", "flows.save"])
+    run_action("end", ["relex", "hop", "--end", "--in-night"])
 
 
 def prune() -> None:

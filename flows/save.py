@@ -16,9 +16,10 @@ from pathlib import Path
 
 from flows.killed_dvc import on_its_branch
 from flows.stages import environment
+from relex.core import hop
 from relex.core.atomic import scratch_folder, write_text
 from relex.core.digest import file_sha256, json_sha256
-from relex.core.workspace import CHAMPION, HISTORY, METRICS, PARAMS, STATE
+from relex.core.workspace import HISTORY, HOP, LEDGER, METRICS, PARAMS, STATE
 from relex.params.redact import redact
 
 _SAVED = STATE / "saved"
@@ -26,11 +27,12 @@ _AUTO_PUSH = "DVC_EXP_AUTO_PUSH"
 
 
 def main() -> int:
-    """Save unless exactly this night is saved already; DVC's exit code."""
-    files = [Path("dvc.lock"), Path("dvc.yaml"), PARAMS, CHAMPION, *sorted(METRICS.glob("*"))]
-    files += [path for path in [HISTORY] if path.exists()]
-    name = "night-" + json_sha256({path.as_posix(): file_sha256(path) for path in files})[:12]
-    if _SAVED.exists() and _SAVED.read_text().strip() == name:
+    """Save the present hop unless it is saved already as it is; DVC's exit code."""
+    files = [Path("dvc.lock"), Path("dvc.yaml"), PARAMS, HOP, *sorted(METRICS.glob("*"))]
+    files += [path for path in [HISTORY, LEDGER] if path.exists()]
+    name = hop.read().name
+    kept = f"{name} {json_sha256({path.as_posix(): file_sha256(path) for path in files})}"
+    if _SAVED.exists() and _SAVED.read_text().strip() == kept:
         print(f"save: {name} is kept already")
         return 0
     with on_its_branch():
@@ -42,7 +44,7 @@ def main() -> int:
         pushed = _dvc("push")
         if pushed:
             return pushed
-    write_text(_SAVED, name + "\n")
+    write_text(_SAVED, kept + "\n")
     print(f"save: kept as {name}" + (", pushed" if remotes else ", no DVC remote is configured: not pushed"))
     return 0
 

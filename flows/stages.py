@@ -24,7 +24,7 @@ from relex.params.redact import redact
 STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
 
 # Where a second try can help: an engine that found too little memory just then, a registry or remote that was away.
-_RETRIES = {"evaluate": 1, "champion": 2, "register": 2, "promote": 2, "save": 2, "prune": 2}
+_RETRIES = {"evaluate": 1, "begin": 2, "register": 2, "promote": 2, "save": 2, "end": 2, "prune": 2}
 _RETRY_SECONDS = 10
 _PROGRESS_SECONDS = 5.0
 

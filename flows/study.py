@@ -25,9 +25,10 @@ from flows.server import prefect_server
 from flows.stages import run_action
 from flows.study_rows import load_shares
 from flows.study_tables import page
+from relex.core import hop
 from relex.core.atomic import read_json, write_text
 from relex.core.errors import InputError
-from relex.core.workspace import CHAMPION, DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS, TRAIN_METRICS
+from relex.core.workspace import DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, HOP, PARAMS, TRAIN_METRICS
 from relex.params.load import load
 from relex.retention.folders import STUDY
 from relex.stages.evaluate.planned import expected_rooms, unlimited
@@ -46,7 +47,7 @@ def study(seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: S
     nights = []
     for name, seed, variant in runs:
         log.info("night %s", name)
-        changes = {**_seeded(seed), "extrapolate.targets": list(targets), **_reported_whole(len(targets)), **variant}
+        changes = {**_seeded(seed), "extrapolate.targets": list(targets), **_reported_whole(targets), **variant}
         night(name, changes, _STAGES)
         steps = 0 if variant else true_steps
         if steps:
@@ -60,7 +61,7 @@ def night(name: str, changes: Mapping[str, Any], stages: Sequence[str]) -> Path:
     """Run the stages in study/<name>, from the committed parameters with `changes`; the folder."""
     folder = STUDY / name
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(CHAMPION, folder / CHAMPION)
+    hop.write(hop.Hop(), folder / HOP)  # one from the base, whatever the project's nights came to
     write_params(folder / PARAMS, changes)
     for stage in stages:
         run_action(f"{name}: {stage}", ["relex", stage], folder)
@@ -116,7 +117,7 @@ def collect(name: str, true_steps: int) -> dict[str, Any]:
     return found
 
 
-def _reported_whole(targets: int) -> dict[str, Any]:
+def _reported_whole(targets: Sequence[int]) -> dict[str, Any]:
     """A study looks at every model on every reported problem; the budget is what that takes, and so limits nothing."""
     params = load(PARAMS)
     settings = params.evaluate.model_copy(update={"report": "all"})
@@ -128,7 +129,7 @@ def _reported_whole(targets: int) -> dict[str, Any]:
             expected="suites that are splits of the problems",
             todo="leave out the others",
         )
-    candidates = targets * (1 + len(params.extrapolate.variants))
+    candidates = params.extrapolate.model_copy(update={"targets": tuple(targets)}).target_count
     return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, candidates, champion=True)}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from relex.core.atomic import read_json
 from relex.core.workspace import CANDIDATES, DECISION, EVALUATION_METRICS, PARAMS, REPORT, STATE, TRAIN_METRICS
+from relex.nights import ledger
+from relex.nights.table import as_table
 from relex.params.load import load
 from relex.params.redact import redact
 from relex.registry.store.nights_view import NOTE as NIGHTS_PAGE
@@ -16,15 +18,16 @@ from relex.registry.store.nights_view import NOTE as NIGHTS_PAGE
 _REPORTED = {"test": "in-domain", "ood": "out-of-domain"}
 
 
-def summary(ran: Mapping[str, bool]) -> str:
-    """The printed page: what was trained and extrapolated, the accuracy table, the decision, where to look."""
+def summary(finished: int) -> str:
+    """The printed page: the night's hops, then of the last one what was trained and extrapolated, the accuracy table,
+    the decision, and where to look. finished: how many hops this run of the flow finished."""
     train, decision = read_json(TRAIN_METRICS), read_json(DECISION)
     evaluation = read_json(EVALUATION_METRICS)
     fit = read_json(CANDIDATES / "fit.json")
     request = fit["request"]
-    lines = ["", "THE NIGHT", ""]
-    if not any(ran.values()):
-        lines += ["every stage up to date", ""]
+    lines = ["", "THE NIGHT", "", *_ledger(), ""]
+    if not finished:
+        lines += ["nothing was begun: above stands what the nights came to", ""]
     lines += [
         f"trained       {train['steps']} steps of RLVR, "
         f"reward {train['reward_first']:.3f} -> {train['reward_last']:.3f}",
@@ -46,6 +49,13 @@ def summary(ran: Mapping[str, bool]) -> str:
         "DVC           make nights; .venv/bin/dvc dag; .venv/bin/dvc metrics show; .venv/bin/dvc plots show",
     ]
     return "\n".join(lines)
+
+
+def _ledger() -> list[str]:
+    """The hops of the last night that is in the ledger, as a table."""
+    rows = ledger.read().rows
+    last = [row for row in rows if row.place[:2] == rows[-1].place[:2]]
+    return as_table(ledger.Ledger(last)).splitlines()
 
 
 def accuracy_table(evaluation: Mapping[str, Any]) -> list[str]:

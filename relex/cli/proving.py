@@ -100,9 +100,7 @@ def prove(
         ),
     ] = None,
     first: Annotated[int, typer.Option(help="Problems of the first look.", rich_help_panel=_RULES)] = 50,
-    race_samples: Annotated[
-        int, typer.Option(help="Most answers a problem to choose by.", rich_help_panel=_RULES)
-    ] = 4,
+    race_samples: Annotated[int, typer.Option(help="Most answers a problem to choose by.", rich_help_panel=_RULES)] = 4,
     proof_samples: Annotated[
         int, typer.Option(help="Most answers a problem to prove by.", rich_help_panel=_RULES)
     ] = 16,

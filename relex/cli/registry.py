@@ -17,20 +17,6 @@ OutOption = Annotated[Path, typer.Option("--out", help="The folder to write; it 
 
 
 @commands.command(rich_help_panel=_PANEL)
-def champion(
-    unchanged: Annotated[
-        bool,
-        typer.Option("--unchanged", help="DVC found every stage up to date: keep what the last decision faced."),
-    ] = False,
-) -> None:
-    """Write champion.json: the champion that the next evaluation competes with, and fetch its weights."""
-    from relex.params.load import read_params
-    from relex.registry import champion as action
-
-    typer.echo(action.resolve_champion(read_params(), unchanged=unchanged))
-
-
-@commands.command(rich_help_panel=_PANEL)
 def register(
     proof: Annotated[
         Optional[Path], typer.Option("--from", help="Instead of the night: a folder that `relex prove` wrote.")

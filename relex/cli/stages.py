@@ -18,29 +18,32 @@ _STAGES = "Stages (parameters come from params.yaml)"
 @commands.command(rich_help_panel=_STAGES)
 def problems() -> None:
     """Generate the verifiable problems and split them, disjoint by content."""
+    from relex.core import hop
     from relex.params.load import read_params
     from relex.stages.problems import stage
 
-    stage.run(read_params().problems)
+    stage.run(read_params().problems, hop.read().slice)
 
 
 @commands.command(rich_help_panel=_STAGES)
 def base() -> None:
     """Put the base model theta_0 in place: pretrain the embedded one, or take a folder, a package or a hub revision."""
+    from relex.core import hop
     from relex.params.load import read_params
     from relex.stages.base import stage
 
-    stage.run(read_params().base)
+    stage.run(read_params().base, hop.read().start)
 
 
 @commands.command(rich_help_panel=_STAGES)
 def train() -> None:
     """Short RLVR with TRL's GRPOTrainer; every step of the window is captured as a delta from the base."""
+    from relex.core import hop
     from relex.params.load import read_params
     from relex.stages.train import stage
 
     params = read_params()
-    stage.run(params.train, params.problems)
+    stage.run(params.train, params.problems, hop.read().training)
 
 
 @commands.command(rich_help_panel=_STAGES)
@@ -187,11 +190,12 @@ def _wrote(*folders: Path) -> None:
 @commands.command(rich_help_panel=_STAGES)
 def evaluate() -> None:
     """Generate with vLLM and score what the proof asks for: race, gate, guards; then report on what came of it."""
+    from relex.core import hop
     from relex.params.load import read_params
     from relex.stages.evaluate import stage
 
     params = read_params()
-    stage.run(params.evaluate, params.problems, params.decide)
+    stage.run(params.evaluate, params.problems, params.decide, hop.read().champion)
 
 
 @commands.command(rich_help_panel=_STAGES)

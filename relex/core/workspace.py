@@ -32,9 +32,16 @@ RACE = METRICS / "race.csv"  # report: accuracy against horizon, as a table
 TIMINGS = Path("timings")
 TRAIN_SECONDS = TIMINGS / "train_steps.csv"
 
-# The champion a night competes with: written by the flow at its start, an input of evaluate.
-CHAMPION = Path("champion.json")
-CHAMPION_WEIGHTS = Path("champion")
+HELD_OUT = PROBLEMS / "held_out.json"  # problems: the prompts that the embedded base's own corpus leaves out
+SLICE = PROBLEMS / "slice.json"  # problems: which of the fresh problems these are, and how often they were asked
+
+# What the present hop starts from (core/hop.py), written when it begins: an input of the stages, key by key.
+HOP = Path("hop.json")
+CHAMPION_WEIGHTS = Path("champion")  # of the champion it names, fetched from the registry
+START_WEIGHTS = Path("start")  # of the model it starts from, where that is another one
+
+# A line a hop and a line a night, under version control: what was spent and what was won.
+LEDGER = Path("ledger.jsonl")
 
 # Every champion there was, one JSON line a move, under version control: the registry's own log in a file.
 HISTORY = Path("history.jsonl")

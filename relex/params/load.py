@@ -1,7 +1,7 @@
 """params.yaml as frozen, validated models: checked once, at load, with all errors reported together.
 
-Every section is one stage, but `registry` and `retention`. Rules between sections are in rules.py; what depends on the
-machine (a missing base folder, disk, write access) is in preflight.py.
+Every section is one stage, but `nights`, `registry` and `retention`. Rules between sections are in rules.py; what
+depends on the machine (a missing base folder, disk, write access) is in preflight.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from relex.core.errors import InputError, InputErrors
 from relex.core.section import Section
 from relex.core.workspace import PARAMS
 from relex.params import document
+from relex.params.nights import Nights
 from relex.params.partial import allowed_keys, sound_part
 from relex.params.redact import names_a_secret, redact
 from relex.params.registry import Registry
@@ -41,6 +42,7 @@ class Params(Section):
     extrapolate: Extrapolate
     evaluate: Evaluate
     decide: Rules
+    nights: Nights
     retention: Retention
     registry: Registry
 

@@ -15,7 +15,7 @@ class Verdict:
     """It passed when there was a test, and every test and every guard passed.
 
     tests, guards: as metrics/decision.json holds them. same_as: opponents that are the same model, and so were not met:
-    nobody is better than itself. complete: false where the guards were not all asked, because a test had failed.
+    nobody is better than itself. Guards are asked only once every test has passed.
     """
 
     name: str

@@ -14,7 +14,7 @@ Place = Literal["rows", "served", "study"]
 
 @dataclass(frozen=True)
 class Night:
-    """A night as the flow saved it. ref: what names it in Git. models: model_sha256 of what it evaluated.
+    """A night's hop as the flow saved it. ref: what names it in Git. models: model_sha256 of what it evaluated.
 
     remembered: objects beside its own by which DVC knows what its stages gave, where the cache has them.
     """
@@ -25,6 +25,11 @@ class Night:
     objects: frozenset[str]
     models: frozenset[str]
     remembered: frozenset[str] = frozenset()
+
+    @property
+    def night(self) -> str:
+        """What the hops of one night share."""
+        return self.name.partition("-hop-")[0]
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,9 @@ class Object:
 
 @dataclass(frozen=True)
 class Run:
-    """A night's run in MLflow. needed: by a version or an unfinished night. models: logged, but never a version."""
+    """A hop's run in MLflow. needed: by a version or an unfinished night. models: logged, but never a version. night:
+    what the runs of one night share, "" for a run that is one by itself.
+    """
 
     id: str
     name: str
@@ -67,6 +74,7 @@ class Run:
     needed: bool
     size: int
     models: tuple[str, ...] = ()
+    night: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relex.core.owner import temporary_name
-from relex.core.workspace import CHAMPION, PARAMS, ROWS_CACHE
+from relex.core.workspace import HOP, PARAMS, ROWS_CACHE
 from relex.registry.fetch import SERVED
 from relex.retention.facts import Folder, Place
 
@@ -52,7 +52,7 @@ def _folders(place: Path) -> Iterator[Path]:
 
 def _is_ours(path: Path) -> bool:
     """Whether flows/study.py made a folder: by its name and by the inputs that it puts there."""
-    return bool(_STUDY.fullmatch(path.name)) and (path / PARAMS).is_file() and (path / CHAMPION).is_file()
+    return bool(_STUDY.fullmatch(path.name)) and (path / PARAMS).is_file() and (path / HOP).is_file()
 
 
 def _folder(root: Path, path: Path, place: Place, *, model: str = "") -> Folder:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.repo.index import Index
 
-_NIGHT = re.compile(r"night-[0-9a-f]{12}")  # as flows/save.py names them
+_NIGHT = re.compile(r"night-\d{4,}-hop-\d+|night-[0-9a-f]{12}")  # as flows/save.py names hops, and named nights
 
 
 @contextlib.contextmanager

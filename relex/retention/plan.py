@@ -53,7 +53,8 @@ def make(facts: Facts, limits: Retention, *, studies: bool) -> Plan:
 
     studies: whether study folders may go, which only somebody who has seen them named decides.
     """
-    most = len(facts.nights) if limits.nights is None else min(limits.nights, len(facts.nights))
+    there = len(_nights(facts))
+    most = there if limits.nights is None else min(limits.nights, there)
     plan = _keeping(facts, limits, most, studies)
     disk = limits.disk_bytes
     if disk is None:
@@ -67,12 +68,14 @@ def make(facts: Facts, limits: Retention, *, studies: bool) -> Plan:
 
 def _keeping(facts: Facts, limits: Retention, count: int, studies: bool, *, for_disk: bool = False) -> Plan:
     """The plan that keeps the newest `count` nights."""
-    kept, gone = facts.nights[:count], facts.nights[count:]
+    newest = _nights(facts)[:count]
+    kept = tuple(hop for hop in facts.nights if hop.night in newest)
+    gone = tuple(hop for hop in facts.nights if hop.night not in newest)
     held = [version for version in facts.versions if _rebuilds(version, limits)]
     let_go = [version for version in facts.versions if not _rebuilds(version, limits)]
     needs = {
         "the standing night": facts.standing,
-        f"{len(kept)} kept nights": _all(night.objects | night.remembered for night in kept),
+        f"{len(newest)} kept nights": _all(night.objects | night.remembered for night in kept),
         "versions by reference": _all(version.weights for version in facts.versions),
         f"rebuilds of {len(held)} versions": _all(version.rebuild for version in held),
         "branches, tags and other experiments": facts.named,
@@ -110,6 +113,11 @@ def _keeping(facts: Facts, limits: Retention, count: int, studies: bool, *, for_
     )
 
 
+def _nights(facts: Facts) -> list[str]:
+    """The newest first; the hops of a night are kept together."""
+    return list(dict.fromkeys(hop.night for hop in facts.nights))
+
+
 def _rebuilds(version: Version, limits: Retention) -> bool:
     """Whether what a rebuild of the version reads is held for its own sake."""
     if limits.promoted == "all" or version.aliased:
@@ -118,14 +126,17 @@ def _rebuilds(version: Version, limits: Retention) -> bool:
 
 
 def _runs(facts: Facts, count: int | None) -> Iterable[Run]:
-    """The runs beyond the newest `count` complete ones that hold something and that nothing stands on."""
+    """The runs beyond those of the newest `count` nights with complete ones that hold something and that nothing
+    stands on."""
     if count is None:
         return
-    complete = 0
+    complete: set[str] = set()
     for run in sorted(facts.runs, key=lambda run: -run.started):
-        if complete >= count and not run.needed and (run.size or run.models):
+        night = run.night or run.id
+        if len(complete) >= count and night not in complete and not run.needed and (run.size or run.models):
             yield run
-        complete += run.complete
+        if run.complete:
+            complete.add(night)
 
 
 def _goes(folder: Folder, facts: Facts, kept: tuple[Night, ...], since: float, studies: bool) -> bool:

@@ -47,5 +47,5 @@ def gather(
         for need in needs.gather(connection)
     )
     nights = runs_kept.gather(connection, versions.of_all_models(connection))
-    runs = tuple(Run(n.id, n.name, n.started, n.complete, n.needed, n.size, n.models) for n in nights)
+    runs = tuple(Run(n.id, n.name, n.started, n.complete, n.needed, n.size, n.models, n.night) for n in nights)
     return found, runs

@@ -51,9 +51,7 @@ def arguments(out: str, *changes: str, models: Sequence[str] = MODELS) -> list[s
     return [sys.executable, "-m", "relex.cli", "prove", *models, *_SUITES, *_COLUMNS, *_HOW, "--out", out, *changes]
 
 
-def prove(
-    folder: Path, out: str, *changes: str, models: Sequence[str] = MODELS
-) -> subprocess.CompletedProcess[str]:
+def prove(folder: Path, out: str, *changes: str, models: Sequence[str] = MODELS) -> subprocess.CompletedProcess[str]:
     """The same, run in `folder`."""
     asked = arguments(out, *changes, models=models)
     return subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=False, env=environment())

@@ -10,14 +10,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from relex.cli import proving, registry, stages, tools
+from relex.cli import nights, proving, registry, stages, tools
 from relex.cli.app import app
 from relex.window.options import Options
 from tests.builders import ROOT
 
 COMMANDS = [
     command.name or command.callback.__name__
-    for group in (stages, tools, proving, registry)
+    for group in (stages, tools, proving, nights, registry)
     for command in group.commands.registered_commands
 ]
 

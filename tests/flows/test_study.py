@@ -114,7 +114,7 @@ def test_a_seeded_night_differs_from_the_committed_one_in_its_seeds_only(tmp_pat
 
 def test_a_study_reports_every_model_under_a_budget_that_holds_all_its_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    write_params(tmp_path / "params.yaml", _reported_whole(5))
+    write_params(tmp_path / "params.yaml", _reported_whole(range(5)))
     ours = load(tmp_path / "params.yaml")
     assert ours.evaluate.report == "all"
     rooms = expected_rooms(ours.evaluate, ours.problems.sizes.model_dump())

@@ -138,7 +138,7 @@ def test_many_references_are_held_against_their_scorer_in_one_batch(monkeypatch:
     from relex.rewards import score
 
     batches = []
-    monkeypatch.setattr(score, "ask_all", lambda name, requests: batches.append(name) or ask_all(name, requests))
+    monkeypatch.setattr(score, "ask_all", lambda name, *rest: batches.append(name) or ask_all(name, *rest))
     references = [("math-verify", str(n), None) for n in range(9)]
     faults = unusable_answers([*references, ("math-verify", "{", None), ("integer", "1/2", None), ("exact", "a", None)])
     assert faults[:9] == [None] * 9

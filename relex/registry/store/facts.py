@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from relex.core import hop as hops
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.digest import file_sha256, folder_sha256, json_sha256
@@ -34,7 +35,10 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
     winner = decision.winner
     fit = _optional(_FIT) or {}
     evaluation = _optional(workspace.EVALUATION_METRICS) or {}
+    hop = hops.read()
+    started = hop.start
     return {
+        "hop": hop.model_dump(mode="json", include={"campaign", "night", "hop", "mode", "training", "slice"}),
         "model_sha256": winner.model_sha256 if winner else None,
         "weights_sha256": evaluation["models"][winner.name]["weights_sha256"] if winner else None,
         "winner": winner.name if winner else None,
@@ -47,6 +51,7 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
         "dvc": artifact_hashes(),  # of the artifacts it came from
         "base": {
             "source": params.base.source.model_dump(mode="json"),
+            "start": started.model_dump(mode="json") if started else None,  # the version it is, where it is one
             "weights_sha256": trajectory.base_sha256,
             "licence": base_licence(params, workspace.BASE),
         },
@@ -92,7 +97,9 @@ def flat(lineage: dict[str, Any]) -> dict[str, str]:
         "params_sha256": lineage["params_sha256"],
         "dvc_lock_sha256": lineage["dvc_lock_sha256"],
         **{f"dvc.{name}": value for name, value in lineage["dvc"].items()},
-        "base": _base_name(lineage["base"]["source"]),
+        "base": base_name(lineage["base"]["source"]),
+        "start": f"version {start['version']}" if (start := lineage["base"].get("start")) else None,
+        "hop": "campaign {campaign}, night {night}, hop {hop}".format(**lineage["hop"]) if "hop" in lineage else None,
         "base_weights_sha256": lineage["base"]["weights_sha256"],
         "trajectory_sha256": trajectory["sha256"],
         "window": f"{steps[0]}-{steps[-1]}, {len(steps)} steps" if steps else None,
@@ -159,7 +166,7 @@ def software() -> dict[str, str]:
     return found
 
 
-def _base_name(source: dict[str, Any]) -> str:
+def base_name(source: dict[str, Any]) -> str:
     if source["kind"] == "hub":
         return f"{source['repo']}@{source['revision']}"
     return source["path"] if source["kind"] == "folder" else f"embedded, seed {source['seed']}"

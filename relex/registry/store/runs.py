@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relex.core import hop as hops
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.digest import file_sha256, json_sha256
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NIGHT_TAG, KIND_TAG, MODEL_TAG, COMPLETE_TAG = "relex.night", "relex.kind", "relex.model", "relex.complete"
+HOP_TAG = "relex.hop"  # core.hop.Hop.name, such as night-0003-hop-2
 PENDING = STATE / "live.json"  # {"id" of the stream, "night" and "train" runs}: what `relex register` completes
 _BATCH = 900  # MLflow takes 1,000 metrics at a time
 _SPLIT_CONTEXTS = {"train": "training", "validation": "validation", "test": "test", "ood": "out of domain"}
@@ -36,7 +38,9 @@ _SPLIT_CONTEXTS = {"train": "training", "validation": "validation", "test": "tes
 def night_key(decision: Decision) -> str:
     """The content of a night: what was trained, measured and decided. Equal for a night that changed nothing."""
     parts = [workspace.TRAIN_METRICS, workspace.DIAGNOSIS, workspace.EVALUATION_METRICS]
-    return json_sha256([decision.sha256, *(read_json(path) if path.is_file() else None for path in parts)])
+    return json_sha256(
+        [decision.sha256, hops.read().name, *(read_json(path) if path.is_file() else None for path in parts)]
+    )
 
 
 def log_night(connection: Connection, params: Params, decision: Decision, lineage: dict[str, Any]) -> str:
@@ -153,10 +157,11 @@ def _adopt(connection: Connection, key: str) -> Run | None:
 
 def _night_tags(decision: Decision, lineage: dict[str, Any], night: Run) -> dict[str, str]:
     """Names begin with what tells nights apart: MLflow's lists show their first fifteen characters or so."""
-    winner = decision.winner.name if decision.winner else "none"
+    winner, hop = decision.winner.name if decision.winner else "none", hops.read()
     date = datetime.fromtimestamp(night.info.start_time / 1000, UTC).date().isoformat()
     tags = {
-        "mlflow.runName": f"{winner if decision.winner else decision.outcome} {date}",
+        "mlflow.runName": f"{hop.night}.{hop.hop} {winner if decision.winner else decision.outcome} {date}",
+        HOP_TAG: hop.name,
         "decision": decision.outcome,
         "winner": winner,
         "git_commit": lineage["git"]["commit"] or "none",

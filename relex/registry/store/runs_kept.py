@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relex.core.atomic import read_json
-from relex.registry.store.runs import COMPLETE_TAG, KIND_TAG, PENDING
+from relex.registry.store.runs import COMPLETE_TAG, HOP_TAG, KIND_TAG, PENDING
 from relex.registry.store.versions import WEIGHTS_TAG, Version
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class NightRun:
     """A night's run that was not pruned yet. size: bytes of its files and of `models`, ids of models without a version.
 
     needed: a version was registered from it, or an unfinished night is its. started: seconds since 1970.
+    night: what the runs of one night share, "" for one of an earlier release.
     """
 
     id: str
@@ -37,6 +38,7 @@ class NightRun:
     needed: bool
     size: int
     models: tuple[str, ...]
+    night: str
 
 
 def gather(connection: Connection, known: list[Version]) -> list[NightRun]:
@@ -65,6 +67,7 @@ def gather(connection: Connection, known: list[Version]) -> list[NightRun]:
                 needed=held,
                 size=size,
                 models=tuple(model.model_id for model in models),
+                night=run.data.tags.get(HOP_TAG, "").partition("-hop-")[0],
             )
         )
     return nights

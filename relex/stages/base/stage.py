@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from relex.checkpoints.digest import weights_sha256
-from relex.core.atomic import new_folder, write_json
+from relex.checkpoints.digest import model_sha256, weights_sha256
+from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
+from relex.core.hop import Model
 from relex.core.timing import timed
-from relex.core.workspace import BASE, BASE_METRICS, PROBLEMS
-from relex.rewards.problem import SPLITS, load_split
+from relex.core.workspace import BASE, BASE_METRICS, CHAMPION_WEIGHTS, HELD_OUT, START_WEIGHTS
 from relex.stages.base import sound
 from relex.stages.base.package import write_checkpoint
 from relex.stages.base.params import Base, EmbeddedBase, FolderBase, HubBase, PackageBase
@@ -29,17 +29,22 @@ _WANTED = (
 )
 
 
-def run(base: Base) -> None:
-    """Write base/ as a Hugging Face checkpoint folder, and metrics/base.json."""
+def run(base: Base, start: Model | None) -> None:
+    """Write base/ as a Hugging Face checkpoint folder, and metrics/base.json.
+
+    start: of hop.json, the registered model that this hop starts from; None for `base.source`.
+    """
     source = base.source
+    kind = "champion" if start else source.kind
     with timed("base"):
         with new_folder(BASE, replace=True) as folder:
             metrics: dict[str, Any] = {}
-            if isinstance(source, EmbeddedBase):
+            if start is not None:
+                copy_folder(weights_of(start), folder)
+                metrics = {"version": start.version}
+            elif isinstance(source, EmbeddedBase):
                 # The corpus must not teach the answers that will be asked for.
-                splits = [split for split in SPLITS[1:] if (PROBLEMS / f"{split}.jsonl").is_file()]
-                held_out = {problem.prompt for split in splits for problem in load_split(PROBLEMS, split)}
-                metrics = pretrain_embedded(source, held_out, folder)
+                metrics = pretrain_embedded(source, set(read_json(HELD_OUT)), folder)
             elif isinstance(source, FolderBase):
                 copy_folder(Path(source.path), folder)
             elif isinstance(source, PackageBase):
@@ -48,8 +53,21 @@ def run(base: Base) -> None:
                 copy_folder(download(source), folder)
             check_checkpoint(folder)
         sha256 = weights_sha256(BASE)
-        write_json(BASE_METRICS, {"kind": source.kind, "weights_sha256": sha256, **metrics})
-    print(f"base: {source.kind}, weights {sha256[:12]}")
+        write_json(BASE_METRICS, {"kind": kind, "weights_sha256": sha256, **metrics})
+    print(f"base: {kind}{f' version {start.version}' if start else ''}, weights {sha256[:12]}")
+
+
+def weights_of(start: Model) -> Path:
+    """The folder that holds the model a hop starts from; InputError where neither place has exactly that model."""
+    for folder in (CHAMPION_WEIGHTS, START_WEIGHTS):
+        if folder.is_dir() and model_sha256(folder) == start.model_sha256:
+            return folder
+    raise InputError(
+        "the weights that this hop starts from are not here, or changed",
+        where=f"{CHAMPION_WEIGHTS} and {START_WEIGHTS}",
+        expected=f"version {start.version}, model {start.model_sha256[:12]}",
+        todo="get them from the registry: relex hop --fetch",
+    )
 
 
 def pretrain_embedded(source: EmbeddedBase, held_out: set[str], folder: Path) -> dict[str, float]:

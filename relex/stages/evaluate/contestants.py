@@ -11,6 +11,7 @@ from relex.checkpoints.digest import combined, speech_sha256, weights_sha256
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.errors import CorruptArtifact, InputError
+from relex.core.hop import Model
 from relex.proof.night import CONTROL, Player
 
 
@@ -55,26 +56,24 @@ class Contestant:
         return facts | ({"version": self.version} if self.kind == "champion" else {})
 
 
-def load_contestants() -> list[Contestant]:
-    """Everyone, in a fixed order; InputError for a folder that is missing or incomplete."""
+def load_contestants(champion: Model | None) -> list[Contestant]:
+    """Everyone, in a fixed order; InputError for a folder that is missing or incomplete.
+
+    champion: whom this hop meets, as hop.json names it; None for none.
+    """
     contestants = [
         contestant_of("base", "base", 0, workspace.BASE),
         contestant_of("observed", "observed", _observed_step(), workspace.OBSERVED),
     ]
-    champion = read_json(workspace.CHAMPION)
-    if not isinstance(champion, dict) or not {"version", "model_sha256"} <= champion.keys():
-        raise InputError(
-            "not a champion's description", where=workspace.CHAMPION, expected="name, version, model_sha256"
-        )
-    if champion["version"] is not None:
-        found = contestant_of("champion", "champion", None, workspace.CHAMPION_WEIGHTS, str(champion["version"]))
-        if found.model_sha256 != champion["model_sha256"]:
+    if champion is not None:
+        found = contestant_of("champion", "champion", None, workspace.CHAMPION_WEIGHTS, champion.version)
+        if found.model_sha256 != champion.model_sha256:
             raise CorruptArtifact(
                 "the champion is not the registered model: its weights, configuration or tokenizer changed",
                 where=workspace.CHAMPION_WEIGHTS,
-                expected=champion["model_sha256"],
+                expected=champion.model_sha256,
                 found=found.model_sha256,
-                todo="fetch them again: relex champion",
+                todo="fetch them again: relex hop --fetch",
             )
         contestants.append(found)
     return contestants + _candidates(workspace.CANDIDATES, _controls())

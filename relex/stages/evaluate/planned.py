@@ -10,6 +10,7 @@ from relex.proof.power import problems_to_show_no_loss, provable
 from relex.proof.roles import CHOOSE, GATE, OOD, TEST
 from relex.proof.rounds import Room
 from relex.proof.rules import Rules
+from relex.stages.evaluate.contestants import Contestant
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.evaluate.suites.params import SplitSource, SuiteParams
 from relex.stages.evaluate.suites.sampling import resolve
@@ -25,6 +26,11 @@ def largest(settings: Evaluate) -> Plan:
 def rooms_of(suites: Iterable[Suite]) -> tuple[Room, ...]:
     """The suites as the proof sees them."""
     return tuple(Room.read(suite.name, suite.protocol()) for suite in suites)
+
+
+def racers(contestants: Iterable[Contestant]) -> int:
+    """How many race beside the last observed checkpoint: candidates, and the controls, which cost as many rows."""
+    return sum(each.kind in ("candidate", "control") for each in contestants)
 
 
 def planned(settings: Evaluate, rooms: tuple[Room, ...], candidates: int, champion: bool, rows: int | None) -> Plan:

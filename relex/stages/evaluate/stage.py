@@ -17,6 +17,7 @@ from relex.core import workspace
 from relex.core.asking import Asking
 from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
+from relex.core.hop import Model
 from relex.core.timing import timed
 from relex.proof.night import BASE, CHAMPION, OBSERVED
 from relex.proof.plan import Plan
@@ -37,10 +38,10 @@ from relex.stages.evaluate.suites.suite import Suite, load_suites
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
 
 
-def run(evaluate: Evaluate, problems: Asking, decide: Rules) -> None:
+def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | None) -> None:
     """Evaluate base, last observed, champion and candidates, as far as the proof and its report ask."""
     with timed("evaluate") as details:
-        suites, contestants = load_suites(evaluate, problems), load_contestants()
+        suites, contestants = load_suites(evaluate, problems), load_contestants(champion)
         store = RowStore(workspace.ROWS_CACHE, engine_facts(evaluate))
         with Generation(evaluate, store, contestants) as generation:
             evaluation = Evaluation(evaluate, decide, suites, contestants, store, generation)
@@ -90,7 +91,7 @@ class Evaluation:
         return plan
 
     def _planned(self, rows: int | None) -> Plan:
-        candidates = sum(each.kind == "candidate" for each in self._contestants.values())
+        candidates = planned.racers(self._contestants.values())
         champion = CHAMPION in self._contestants
         plan = planned.planned(self._settings, self._rooms, candidates, champion, rows)
         print(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))

@@ -23,7 +23,7 @@ from relex.forecast.weights import r_squared
 from relex.stages.extrapolate.combine import write_sums
 from relex.stages.extrapolate.controls import Controls
 from relex.stages.extrapolate.params import Extrapolate
-from relex.stages.extrapolate.targets import auto_targets
+from relex.stages.extrapolate.targets import auto_targets, beyond
 from relex.trajectory.reader import CACHE, Trajectory
 from relex.window.device import arithmetic_for
 from relex.window.gram import load_cache, save_cache
@@ -39,7 +39,8 @@ def run(extrapolate: Extrapolate) -> None:
 
     with timed("extrapolate"):
         asked = extrapolate.targets
-        request = Request(auto_targets(workspace.DIAGNOSIS) if asked == "auto" else asked, extrapolate)
+        last = Trajectory(workspace.TRAJECTORY).steps[-1]
+        request = Request(auto_targets(workspace.DIAGNOSIS) if asked == "auto" else beyond(asked, last), extrapolate)
         variants = {variant.name: request.vary(**variant.changes()) for variant in extrapolate.variants}
         controls = Controls(extrapolate.controls, request)
         _extrapolate(
@@ -52,7 +53,6 @@ def run(extrapolate: Extrapolate) -> None:
             variants=variants,
             controls=controls,
         )
-        last = Trajectory(workspace.TRAJECTORY).steps[-1]
         materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True, thorough=True)
         named = {"controls": list(controls.names())} if controls.kinds else {}
         atomic.write_json(workspace.EXTRAPOLATION_METRICS, {"observed_step": last, **named})

@@ -27,3 +27,12 @@ def auto_targets(diagnosis: Path) -> tuple[int, ...]:
 def grid_around(horizon: int, last: int) -> tuple[int, ...]:
     """Targets around a horizon, all beyond the window's last step, at most len(GRID) of them."""
     return tuple(sorted({max(round(factor * horizon), last + 1) for factor in GRID}))
+
+
+def beyond(targets: tuple[int, ...], last: int) -> tuple[int, ...]:
+    """The named targets that lie beyond the window's last step: a training that goes on may have passed the nearest
+    ones. Where it has passed them all, all of them, for the window itself says then what is wrong."""
+    left = tuple(target for target in targets if target > last)
+    if len(left) < len(targets):
+        print(f"extrapolate: the window ends at step {last}; of the targets named, {len(left)} lie beyond it")
+    return left or targets

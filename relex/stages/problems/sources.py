@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -34,23 +35,47 @@ _AT_A_TIME = 32  # references held against their scorer in one batch
 Streams = dict[str, Iterator[Problem]]  # by split; endless, or as long as the source
 
 
-def make_splits(section: Problems) -> dict[str, list[Problem]]:
-    """The problems of every split that has a size; distinct within and between splits."""
-    streams = SOURCES[type(section.source)](section.source, section.sizes, section.seed)
-    return _fill(streams, section.sizes)
+@dataclass(frozen=True)
+class Deal:
+    """Problems by split; distinct within and between splits, and those of validation from every other slice's.
+
+    first: the validation problems of slice 0. looks: how many slices, this one included, were dealt these very
+    problems: 1 for fresh ones, more where the source had no others left.
+    """
+
+    splits: dict[str, list[Problem]]
+    first: list[Problem]
+    looks: int
 
 
-def _sorting(source: SortDigits, sizes: Sizes, seed: int) -> Streams:
+def deal(section: Problems, slice_number: int = 0) -> Deal:
+    """The problems of every split that has a size. Slices differ in their validation problems alone: whatever is left
+    of the source is dealt to them in turn, `sizes.validation` each, and begins again where it ends."""
+    sizes, seen = section.sizes, set[str]()
+    streams = SOURCES[type(section.source)](section.source, sizes, section.seed, slice_number)
+    splits = _fill(streams, sizes, seen)
+    slices = [splits["validation"]]
+    while len(slices) <= slice_number:
+        more = _draw(streams["validation"], sizes.validation, seen, f"validation, slice {len(slices)}")
+        if len(more) < sizes.validation:
+            break
+        slices.append(more)
+    used = slices[slice_number % len(slices)]
+    return Deal(splits | {"validation": used}, slices[0], slice_number // len(slices) + 1)
+
+
+def _sorting(source: SortDigits, sizes: Sizes, seed: int, slices: int) -> Streams:
     generator = random.Random(seed)
     return _two(_sort_digits(source.lengths, generator), _sort_digits(source.ood_lengths, generator))
 
 
-def _sums(source: Addition, sizes: Sizes, seed: int) -> Streams:
+def _sums(source: Addition, sizes: Sizes, seed: int, slices: int) -> Streams:
     return _two(_addition(source.numbers, source.template, seed), _addition(source.ood_numbers, source.template, seed))
 
 
-def _task(source: ReasoningGym, sizes: Sizes, seed: int) -> Streams:
-    return _two(_gym(source, sizes, seed, ood=False), _gym(source, sizes, seed, ood=True))
+def _task(source: ReasoningGym, sizes: Sizes, seed: int, slices: int) -> Streams:
+    wanted = sizes.train + sizes.validation * (slices + 1) + sizes.test + sizes.ood
+    return _two(_gym(source, wanted, seed, ood=False), _gym(source, wanted, seed, ood=True))
 
 
 def _two(in_domain: Iterator[Problem], ood: Iterator[Problem]) -> Streams:
@@ -72,12 +97,12 @@ def _addition(numbers: tuple[int, int], template: str, seed: int) -> Iterator[Pr
         yield make_problem(template.replace("{question}", f"{a} + {b}"), str(a + b), "integer")
 
 
-def _gym(source: ReasoningGym, sizes: Sizes, seed: int, *, ood: bool) -> Iterator[Problem]:
+def _gym(source: ReasoningGym, wanted: int, seed: int, *, ood: bool) -> Iterator[Problem]:
     items = gym(
         source.task,
         source.ood_config if ood else source.config,
         seed=seed + ood,
-        size=(sizes.train + sizes.validation + sizes.test + sizes.ood) * _DRAWS_PER_PROBLEM,
+        size=wanted * _DRAWS_PER_PROBLEM,
         template=source.template,
         threshold=source.threshold,
         scorer=source.scorer,
@@ -86,7 +111,7 @@ def _gym(source: ReasoningGym, sizes: Sizes, seed: int, *, ood: bool) -> Iterato
     return _usable(items, skip=False)
 
 
-def _table(source: FileProblems | DatasetProblems, sizes: Sizes, seed: int) -> Streams:
+def _table(source: FileProblems | DatasetProblems, sizes: Sizes, seed: int, slices: int) -> Streams:
     """A stream per split, each in an order that the seed and the problems' content decide, not the file."""
     if isinstance(source, FileProblems):
         one, several = source.path, source.paths
@@ -178,21 +203,12 @@ def _with_faults(found: Iterable[Found]) -> Iterator[tuple[Found, str | None]]:
         yield from zip(some, unusable_answers(references), strict=True)
 
 
-def _fill(streams: Mapping[str, Iterator[Problem]], sizes: Sizes) -> dict[str, list[Problem]]:
+def _fill(streams: Mapping[str, Iterator[Problem]], sizes: Sizes, seen: set[str]) -> dict[str, list[Problem]]:
     """Deal distinct problems to the splits, the small held-out ones first."""
-    seen: set[str] = set()
     splits: dict[str, list[Problem]] = {split: [] for split in SPLITS if getattr(sizes, split)}
     for split in (split for split in ("test", "validation", "train", "ood") if split in splits):
         wanted = getattr(sizes, split)
-        bar = tqdm(total=wanted, desc=f"problems: {split}", unit="problem", mininterval=2.0, delay=2.0, disable=None)
-        for draws, problem in enumerate(streams[split], 1):
-            if problem.content not in seen:
-                seen.add(problem.content)
-                splits[split].append(problem)
-                bar.update(1)
-            if len(splits[split]) == wanted or draws >= wanted * _DRAWS_PER_PROBLEM:
-                break
-        bar.close()
+        splits[split] = _draw(streams[split], wanted, seen, split)
         if len(splits[split]) < wanted:
             raise InputError(
                 "the source has too few distinct problems",
@@ -204,8 +220,23 @@ def _fill(streams: Mapping[str, Iterator[Problem]], sizes: Sizes) -> dict[str, l
     return splits
 
 
-# How each kind of source is dealt: (its section, the sizes, the seed) -> streams.
-SOURCES: Mapping[type, Callable[[Any, Sizes, int], Streams]] = {
+def _draw(stream: Iterator[Problem], wanted: int, seen: set[str], name: str) -> list[Problem]:
+    """The next `wanted` problems that were not `seen`, which they then are; fewer where the source has no more."""
+    found: list[Problem] = []
+    bar = tqdm(total=wanted, desc=f"problems: {name}", unit="problem", mininterval=2.0, delay=2.0, disable=None)
+    for draws, problem in enumerate(stream, 1):
+        if problem.content not in seen:
+            seen.add(problem.content)
+            found.append(problem)
+            bar.update(1)
+        if len(found) == wanted or draws >= wanted * _DRAWS_PER_PROBLEM:
+            break
+    bar.close()
+    return found
+
+
+# How each kind of source is dealt: (its section, the sizes, the seed, how many slices after the first) -> streams.
+SOURCES: Mapping[type, Callable[[Any, Sizes, int, int], Streams]] = {
     SortDigits: _sorting,
     Addition: _sums,
     ReasoningGym: _task,

@@ -1,4 +1,4 @@
-"""Stage problems: write problems/<split>.jsonl."""
+"""Stage problems: write problems/<split>.jsonl, and which of the fresh problems these are."""
 
 from __future__ import annotations
 
@@ -6,18 +6,31 @@ import json
 from dataclasses import asdict
 
 from relex.core.atomic import new_folder
-from relex.core.workspace import PROBLEMS
+from relex.core.workspace import HELD_OUT, PROBLEMS, SLICE
 from relex.rewards.problem import check_disjoint
 from relex.stages.problems.params import Problems
-from relex.stages.problems.sources import make_splits
+from relex.stages.problems.sources import deal
 
 
-def run(problems: Problems) -> None:
-    """Make the problems that params.yaml describes and write the splits that have a size."""
-    splits = make_splits(problems)
-    check_disjoint(splits)
+def run(problems: Problems, slice_number: int) -> None:
+    """Make the problems that params.yaml describes and write the splits that have a size.
+
+    slice_number: of hop.json; each hop is asked validation problems of its own, while train, test and ood stay.
+    """
+    dealt = deal(problems, slice_number)
+    check_disjoint(dealt.splits)
+    reserved = [dealt.first, *(dealt.splits[split] for split in ("test", "ood") if split in dealt.splits)]
     with new_folder(PROBLEMS, replace=True) as folder:
-        for split, found in splits.items():
+        for split, found in dealt.splits.items():
             lines = (json.dumps(asdict(problem), sort_keys=True) + "\n" for problem in found)
             (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
-    print("problems: " + ", ".join(f"{split} {len(found)}" for split, found in splits.items()))
+        # Of the first slice only, so that the embedded base is the same for every hop.
+        prompts = sorted(problem.prompt for split in reserved for problem in split)
+        (folder / HELD_OUT.name).write_text(json.dumps(prompts) + "\n", encoding="utf-8")
+        (folder / SLICE.name).write_text(
+            json.dumps({"slice": slice_number, "looks": dealt.looks}) + "\n", encoding="utf-8"
+        )
+    again = (
+        "" if dealt.looks == 1 else f"; the source has no fresh ones left: validation is asked again ({dealt.looks})"
+    )
+    print("problems: " + ", ".join(f"{split} {len(found)}" for split, found in dealt.splits.items()) + again)

@@ -47,7 +47,7 @@ from relex.stages.train.trainer import Trainer
 from relex.trajectory.writer import TrajectoryWriter
 
 
-def train_process(train: Train, asking: Asking, problems: list[Problem]) -> None:
+def train_process(train: Train, asking: Asking, problems: list[Problem], before: int) -> None:
     """Train on `problems` until the budget or the observation ends; writes trajectory/, the stream of steps and
     train_state.RESULT.
 
@@ -59,11 +59,11 @@ def train_process(train: Train, asking: Asking, problems: list[Problem]) -> None
     if train.threads:
         torch.set_num_threads(train.threads)
         threadpool_limits(train.threads)  # NumPy's, whose idle threads spin beside so small a model
-    trainer = make_trainer(train, asking, problems, process.num_processes)
+    trainer = make_trainer(train, asking, problems, process.num_processes, before)
     source = weights_of(trainer, train)
     writer, of = None, ""
     if process.is_main_process:  # it alone reads the whole base for its hash
-        identity = train_state.identity(train, asking)
+        identity = train_state.identity(train, asking, before)
         of = train_state.stamp(identity, process.num_processes)
         writer = TrajectoryWriter(TRAJECTORY, base=BASE, codec=train.codec, identity=identity, only=source.names)
         state = train_state.newest(of, writer.steps, train.window.steps)
@@ -81,8 +81,11 @@ def train_process(train: Train, asking: Asking, problems: list[Problem]) -> None
         raise
 
 
-def make_trainer(train: Train, asking: Asking, problems: list[Problem], processes: int) -> Trainer:
-    """TRL's trainer over the base, in float32, for these problems; no callback of its own that prints."""
+def make_trainer(train: Train, asking: Asking, problems: list[Problem], processes: int, before: int = 0) -> Trainer:
+    """TRL's trainer over the base, in float32, for these problems; no callback of its own that prints.
+
+    before: steps that the campaign took before this training.
+    """
     tokenizer = AutoTokenizer.from_pretrained(BASE, padding_side="left")
     prompts = [render(tokenizer, problem.prompt, asking) for problem in problems]
     longest = max(len(ids) for ids in tokenizer(prompts)["input_ids"])
@@ -99,6 +102,7 @@ def make_trainer(train: Train, asking: Asking, problems: list[Problem], processe
         args=arguments,
         train_dataset=as_dataset(problems, prompts),
         peft_config=None if train.lora is None else adapters(train.lora, train.seed),
+        steps_before=before,
     )
     for flood in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(flood)

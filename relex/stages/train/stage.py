@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from relex.core.asking import Asking
 from relex.core.atomic import read_json, write_json
 from relex.core.errors import InputError, StageFailed
+from relex.core.hop import Training
 from relex.core.pipes import die_with
 from relex.core.timing import timed
 from relex.core.topology import has_cuda, topology
@@ -31,6 +32,7 @@ from relex.policy.prompts import check_end_token, check_lengths
 from relex.rewards.problem import Problem, load_split
 from relex.stages.train import state as train_state
 from relex.stages.train import step_stream
+from relex.stages.train.grown import grown
 from relex.stages.train.launch import is_launched, launch
 from relex.stages.train.params import Train
 from relex.stages.train.room import check_room_for_training
@@ -39,18 +41,20 @@ from relex.trajectory.materialize import materialize
 from relex.trajectory.reader import Trajectory
 
 
-def run(train: Train, problems: Asking) -> None:
+def run(train: Train, problems: Asking, training: Training) -> None:
     """Train, write trajectory/, completions.parquet, metrics/train.json, metrics/train_steps.csv and timings.
 
-    An interrupted run goes on from its last complete state. Under `accelerate launch` this is one of the processes
+    training: of hop.json, how far the window has grown and where the data begin. An interrupted run, and one that a
+    later hop lets grow, goes on from its last complete state. Under `accelerate launch` this is one of the processes
     and only trains.
     """
+    train = grown(train, training)
     trained_on, held_out = split(train)
     if is_launched():
         die_with(os.getppid())  # whoever started all of them may be killed
         from relex.stages.train.process import train_process
 
-        train_process(train, problems, trained_on)
+        train_process(train, problems, trained_on, training.before)
         return
     check(train, problems, [*trained_on, *held_out])
     check_room_for_training(train)
@@ -59,7 +63,7 @@ def run(train: Train, problems: Asking) -> None:
         if train.accelerate is None and not found.gpus:
             from relex.stages.train.process import train_process
 
-            train_process(train, problems, trained_on)
+            train_process(train, problems, trained_on, training.before)
         else:
             # In processes of their own: what trained has ended and left its GPU before the completions are sampled.
             launch(train, found)
@@ -87,8 +91,6 @@ def run(train: Train, problems: Asking) -> None:
         write_json(TRAIN_METRICS, metrics)
         # Of all starts together.
         timing["seconds"] = round(result["before"] + time.perf_counter() - begun, 3)
-        if result["ended"] != "time":  # a run that only ran out of time can be given more
-            train_state.remove()
     first, last = rows[0]["reward"], rows[-1]["reward"]
     print(f"train: {len(rows)} steps, reward {first:.3f} -> {last:.3f}; ended by {result['ended']}")
 

@@ -21,7 +21,7 @@ from relex.checkpoints.digest import model_sha256
 from relex.core import atomic
 from relex.core.asking import Asking
 from relex.core.code import code_sha256
-from relex.core.digest import folder_sha256, json_sha256
+from relex.core.digest import file_sha256, json_sha256
 from relex.core.errors import InputError
 from relex.core.workspace import BASE, PROBLEMS, STATE
 from relex.stages.train.accelerate_file import arithmetic
@@ -53,10 +53,13 @@ class TrainState:
     sketches: torch.Tensor
 
 
-def identity(section: Train, asking: Asking) -> dict[str, Any]:
-    """What made a trajectory: the same identity is the same run. A budget is not part of it, so that a run that ended
-    early goes on, unless the learning rate's schedule ends with it."""
-    train = section.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
+def identity(section: Train, asking: Asking, before: int = 0) -> dict[str, Any]:
+    """What made a trajectory: the same identity is the same run. Neither a budget nor the window's end is part of it,
+    so that a run that ended goes on, unless the learning rate's schedule ends with it.
+
+    before: steps that the campaign took before this training, which say where its data begin.
+    """
+    train = section.model_dump(mode="json", exclude={**dict.fromkeys(_NOT_IDENTITY, True), "window": {"last"}})
     if section.lr_scheduler_type != "constant_with_warmup":
         train["budget"] = {"steps": section.budget.steps}
     if section.accelerate is not None:
@@ -64,7 +67,8 @@ def identity(section: Train, asking: Asking) -> dict[str, Any]:
     train["chat"], train["system"] = asking.chat, asking.system
     return {
         "base_sha256": model_sha256(BASE),
-        "problems_sha256": folder_sha256(PROBLEMS),
+        "problems_sha256": file_sha256(PROBLEMS / "train.jsonl"),
+        "steps_before": before,
         "train": train,
         "train_sha256": json_sha256(train),
     }

@@ -28,11 +28,14 @@ class EpochSampler(Sampler[int]):
     TRL's own sampler draws each order after the one before, so a resumed run would replay the first epoch's.
     """
 
-    def __init__(self, prompts: int, prompts_per_step: int, repeats: int, seed: int, passes: int, state: Any):
-        """repeats: num_generations; passes: how often a step's batch is handed out; state:
-        called when an epoch begins, gives the trainer's state, which knows where the run is."""
+    def __init__(
+        self, prompts: int, prompts_per_step: int, repeats: int, seed: int, passes: int, state: Any, before: int = 0
+    ):
+        """repeats: num_generations; passes: how often a step's batch is handed out; state: called when an epoch
+        begins, gives the trainer's state, which knows where the run is; before: steps that were taken in this order
+        before this training began."""
         self._prompts, self._per_step, self._repeats = prompts, prompts_per_step, repeats
-        self._seed, self._passes, self._state = seed, passes, state
+        self._seed, self._passes, self._state, self._before = seed, passes, state, before
 
     @property
     def steps_per_epoch(self) -> int:
@@ -43,10 +46,16 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         trainer_state: TrainerState = self._state()
-        epoch = trainer_state.global_step // self.steps_per_epoch
-        generator = torch.Generator().manual_seed(seed_of("order", self._seed, epoch))
-        order = torch.randperm(self._prompts, generator=generator).tolist()
-        for start in range(0, self.steps_per_epoch * self._per_step, self._per_step):
+        steps = self.steps_per_epoch
+        # The trainer's epochs begin with its own first step, the order's with the campaign's.
+        first = self._before + trainer_state.global_step // steps * steps
+        drawn, order = -1, list[int]()
+        for step in range(first, first + steps):
+            if step // steps != drawn:
+                drawn = step // steps
+                generator = torch.Generator().manual_seed(seed_of("order", self._seed, drawn))
+                order = torch.randperm(self._prompts, generator=generator).tolist()
+            start = step % steps * self._per_step
             for _ in range(self._passes):
                 for index in order[start : start + self._per_step]:
                     yield from [index] * self._repeats
@@ -55,13 +64,19 @@ class EpochSampler(Sampler[int]):
 class Trainer(GRPOTrainer):
     """See the module. `part_seconds`: of the step that runs, by part."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, steps_before: int = 0, **kwargs: Any):
+        """steps_before: that the campaign took before this training; data and rollouts' seeds go on from there."""
+        self._steps_before = steps_before
         super().__init__(*args, **kwargs)
         self.part_seconds: dict[str, float] = defaultdict(float)
         if self.use_vllm:
             self._seed_vllm()
         else:
             self._seed_rollouts()
+
+    @property
+    def _campaign_step(self) -> int:
+        return self._steps_before + self.state.global_step
 
     def take_seconds(self) -> dict[str, float]:
         """Seconds of generation and reward since it was last asked."""
@@ -105,11 +120,11 @@ class Trainer(GRPOTrainer):
             group = self.accelerator.process_index // shared
 
             def place(rows: int) -> Place:
-                return Place(self.state.global_step, group * rows, processes // shared * rows)
+                return Place(self._campaign_step, group * rows, processes // shared * rows)
 
             seed_engine(engine.llm, self.args.seed, place)
         elif self.accelerator.is_main_process:  # it asks for all rows
-            seed_server(engine.vllm_client, self.args.seed, lambda rows: Place(self.state.global_step, 0, rows))
+            seed_server(engine.vllm_client, self.args.seed, lambda rows: Place(self._campaign_step, 0, rows))
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """As the trainer does, but not for tied weights: a state holds them once, under their first name."""
@@ -122,7 +137,7 @@ class Trainer(GRPOTrainer):
 
         def place(rows: int) -> Place:
             index, processes = self.accelerator.process_index, self.accelerator.num_processes
-            return Place(self.state.global_step, index * rows, processes * rows)
+            return Place(self._campaign_step, index * rows, processes * rows)
 
         sampling = SeededSampling(
             config.seed, temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, place=place
@@ -145,6 +160,7 @@ class Trainer(GRPOTrainer):
             seed=self.args.seed,
             passes=self.num_iterations * self.args.steps_per_generation,
             state=lambda: self.state,
+            before=self._steps_before,
         )
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ from relex.stages.evaluate.generation import Generation, Want
 from relex.stages.evaluate.row_store import RowStore
 from relex.stages.evaluate.schema import NON_FINITE
 from relex.stages.evaluate.suites.suite import Suite
-from tests.builders import asked
+from tests.builders import ROOT, asked
 from tests.builders.contests import changed, spoil
 
 pytestmark = pytest.mark.real
@@ -168,6 +168,7 @@ def test_a_generation_killed_again_and_again_generates_only_what_it_lacks_and_gi
     models: list[Contestant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-c", SCRIPT, *(str(model.folder) for model in models)]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     suites = [asked.suite("choose", 60), asked.suite("gate", 60, "math-verify", first=60)]
 
     def lines() -> int:
