@@ -30,7 +30,7 @@ def make(folder: Path) -> Path:
         made.mkdir()
         patch.chdir(made)
         params = write_params(made, SMALL)
-        problems.run(params.problems)
+        problems.run(params.problems, 0)
         pretrained(params, 120, (0.3, 0.85), folder / "base")
         pretrained(params, 120, (0.2, 0.6), folder / "checkpoint-45")
         pretrained(params, 120, (0.0, 0.2), folder / "step_000100")
