@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from relex.core.atomic import read_json, remove_leftovers, write_json
 from relex.core.errors import Busy, InputError
+from relex.stages.decide.sentences import CANDIDATE
 from relex.stages.decide.stage import Places
 
 
@@ -67,7 +68,7 @@ class ProofFolder:
     @property
     def decided(self) -> Places:
         """What the stage decide reads; there is no diagnosis."""
-        return Places(self.evaluation, self.rows, self.root / "diagnose.json")
+        return Places(self.evaluation, self.rows, self.root / "diagnose.json", CANDIDATE)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

@@ -46,7 +46,7 @@ def _draw(figure: Figure, night: Proven, wide: bool) -> None:
     for suite, colour, marker in reported:
         _line(axes, night, suite, colour, marker)
     for suite, colour, _ in reported:
-        _champion(axes, evaluation, suite, colour)
+        _champion(axes, night, suite, colour)
     _mark_finalist(axes, night)
     _scale(axes, night, wide)
     axes.set_ylabel("share of right samples")
@@ -106,12 +106,13 @@ def _label(evaluation: Evaluation, suite: str) -> str:
     return _NAMES.get(suite, suite)
 
 
-def _champion(axes: Axes, evaluation: Evaluation, suite: str, colour: str) -> None:
+def _champion(axes: Axes, night: Proven, suite: str, colour: str) -> None:
+    evaluation = night.evaluation
     for name in evaluation.of_kind("champion"):
         accuracy = evaluation.accuracy(name, suite)
         if accuracy is not None:
             axes.axhspan(accuracy.low, accuracy.high, color=COLOURS["champion"], alpha=0.10, linewidth=0)
-            who = words.model(name, evaluation.models[name], 1)
+            who = words.model(name, evaluation.models[name], night.window, night.candidate)
             label = f"{who}, {_NAMES.get(suite, suite).split(' (')[0]}"
             axes.axhline(accuracy.value, color=colour, linewidth=1.3, linestyle=(0, (1, 2)), label=label)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime
 
@@ -21,13 +21,14 @@ class Interval(Facts):
 
 
 class Model(Facts):
-    """One evaluated model. step: optimiser steps, observed or predicted; None for a champion."""
+    """One evaluated model. step: optimiser steps, observed or predicted; None for a champion. folder: where it was."""
 
     kind: Literal["base", "observed", "champion", "candidate"]
     step: int | None
     model_sha256: str
     weights_sha256: str
     version: str | None = None
+    folder: str = ""
 
 
 class Suite(Facts):
@@ -167,8 +168,12 @@ class Timing(Facts):
 
 
 class Proven(Facts):
-    """A proof and nothing else: what the page shows of checkpoints, whatever made them. timings: by stage."""
+    """A proof and nothing else: what the page shows of checkpoints, whatever made them. timings: by stage.
 
+    candidate: what a candidate is called.
+    """
+
+    candidate: ClassVar[str] = "candidate"
     evaluation: Evaluation
     decision: Decision
     timings: dict[str, Timing]
@@ -212,6 +217,7 @@ class Proven(Facts):
 class Night(Proven):
     """Everything that the page shows of a night. rewards: (optimiser step, mean reward of its rollouts)."""
 
+    candidate: ClassVar[str] = "forecast"
     base: BaseFacts
     train: TrainFacts
     rewards: list[tuple[int, Number]]

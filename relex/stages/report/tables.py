@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from relex.stages.report import words
 from relex.stages.report.charts import largest
@@ -80,7 +81,7 @@ def accuracy_rows(night: Proven) -> list[AccuracyRow]:
         ]
         rows.append(
             AccuracyRow(
-                name=words.model(name, evaluation.models[name], night.window),
+                name=called(night, name),
                 mark=mark,
                 note=notes.get(name, ""),
                 cells=tuple(_cell(night, name, column) for column in columns(night)),
@@ -129,7 +130,7 @@ def tiles(night: Proven) -> list[Tile]:
     """What the one-minute reader takes away beside the sentence: gain, accuracy before and after, steps."""
     decision, evaluation = night.decision, night.evaluation
     before, after = night.compared
-    role = "winner" if decision.promote else "chosen forecast" if after == night.finalist else "last observed"
+    role = "winner" if decision.promote else f"chosen {night.candidate}" if after == night.finalist else "last observed"
     found = [
         Tile(
             words.points(test.gain),
@@ -150,14 +151,14 @@ def tiles(night: Proven) -> list[Tile]:
     target, trained = about(night), night.train.steps if isinstance(night, Night) else night.window
     if target is not None:
         far = words.multiple(target, night.window)
-        found.append(Tile(f"{trained} {_TO} {target}", f"steps: trained {_TO} forecast, {far} the window"))
+        found.append(Tile(f"{trained} {_TO} {target}", f"steps: trained {_TO} {night.candidate}, {far} the window"))
     return found
 
 
 def called(night: Proven, name: str) -> str:
     """A model's name on the page, whether or not it is a model of the night."""
     found = night.evaluation.models.get(name)
-    return words.model(name, found, night.window) if found else name
+    return words.model(name, found, night.window, night.candidate) if found else name
 
 
 def coefficient_rows(night: Night) -> list[dict[str, str]]:
@@ -190,12 +191,9 @@ def identity(night: Proven) -> list[tuple[str, str]]:
         limits = f"at most {suite.max_tokens} tokens, seed {suite.seed}; {words.short_hash(suite.sha256)}"
         rows.append((f"suite {name}", f"{suite.problems} problems, {drawn}, {limits}"))
     for name, model in evaluation.models.items():
-        rows.append(
-            (
-                words.model(name, model, night.window),
-                f"model {words.short_hash(model.model_sha256)}, weights {words.short_hash(model.weights_sha256)}",
-            )
-        )
+        hashes = f"model {words.short_hash(model.model_sha256)}, weights {words.short_hash(model.weights_sha256)}"
+        folder = "" if isinstance(night, Night) else f"{Path(model.folder).name}: "
+        rows.append((called(night, name), folder + hashes))
     return rows
 
 
