@@ -154,7 +154,12 @@ def _ground(params: Params, connection: Connection, chosen: Version, state: move
     champion = versions.by_alias(connection, CHAMPION)
     if ground.competed_with != model_of(champion):
         now = f"version {state[CHAMPION]}" if champion else "none"
-        return f"the champion is {now}, another one than the decision competed with; the next night competes with it"
+        again = (
+            "prove it against that one: relex prove --champion"
+            if "proof" in chosen.lineage
+            else "the next night competes with it"
+        )
+        return f"the champion is {now}, another one than the decision competed with; {again}"
     for slot in reversed(log.read(connection)):
         if slot.outcome == "done" and slot.move.decision_sha256 == ground.decision_sha256:
             return f"this decision promoted it on {slot.move.when}, and it was taken back since"

@@ -44,7 +44,9 @@ def register_proof(registry: Registry, out: Path) -> str:
         known = versions.by_model(connection, winner.model_sha256)
         if known:
             challenge(connection, known[0].number)
-            return f"already registered: {registry.model} version {known[0].number}. Proof: run {run}"
+            same = known[0].lineage.get("decision_sha256") == decision.sha256
+            other = "" if same else ", by another decision, which `relex promote` goes by"
+            return f"already registered: {registry.model} version {known[0].number}{other}. Proof: run {run}"
         text = redact(card.of_proof(registry.model, facts, found.evaluation))
         beside = {evidence.ROWS: folder.rows}
         tokens = found.request["evaluate"]["max_tokens"]

@@ -24,6 +24,7 @@ from relex.params.load import load
 from relex.proving.options import Options
 from tests.builders import ROOT, checkpoints
 from tests.builders.checkpoints import MODELS, arguments, environment, prove, refused
+from tests.builders.contests import changed, spoil
 
 OUTPUTS = ("prove.json", "evaluate.json", "decision.json")
 
@@ -51,6 +52,9 @@ def test_a_better_checkpoint_is_found_and_the_folder_holds_all_of_it(proven: Pat
     assert "Proof of checkpoints" in page
     assert decision["sentence"].partition(": ")[0] in page
     assert "suite.jsonl" in page
+    assert "candidate 100 (2.2" in page
+    assert "step_000100: model" in page  # which folder it is
+    assert "forecast 100" not in page  # nothing says what made it
     assert "Champions, night by night" not in page
     assert "Likelihood scan" not in page
 
@@ -93,6 +97,17 @@ def test_nothing_better_ends_well_too(here: Path) -> None:
     assert (decision["promote"], decision["winner"]) == (False, "champion")
     assert "Keep the champion" in done.stdout
     assert [one["name"] for one in decision["candidates"]] == ["step_000300"]
+
+
+@pytest.mark.real
+def test_a_model_that_computes_no_numbers_is_not_promoted(here: Path) -> None:
+    changed(here / "step_000100", here / "step_000300", spoil)
+    done = prove(here, "proof", models=["--base", "base", "--last", "checkpoint-45", "--candidate", "step_000300"])
+    assert done.returncode == 0, done.stderr
+    assert read_json(here / "proof/decision.json")["winner"] != "step_000300"
+    evaluation = read_json(here / "proof/evaluate.json")
+    assert evaluation["metrics"]["step_000300"]["choose"]["accuracy"]["value"] == 0.0
+    assert "candidate 300" in (here / "proof/report.html").read_text()
 
 
 @pytest.mark.real

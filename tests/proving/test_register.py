@@ -12,7 +12,7 @@ import pytest
 
 from relex.core.atomic import read_json, write_json
 from tests.builders import ROOT
-from tests.builders.checkpoints import prove, refused, relex
+from tests.builders.checkpoints import MODELS, prove, refused, relex
 from tests.builders.nights import change_params
 
 pytestmark = pytest.mark.real
@@ -70,7 +70,18 @@ def test_a_version_that_did_not_meet_the_champion_is_not_promoted(project: Path,
     assert read_json(here / "other/decision.json")["promote"]
     done = relex(project, "register", "--from", str(here / "other"))
     assert "registered: mine version 2" in done.stdout, done.stderr
-    refused(relex(project, "promote", "2"), "the champion is version 1, another one than the decision competed with")
+    refused(
+        relex(project, "promote", "2"),
+        "the champion is version 1, another one than the decision competed with",
+        "relex prove --champion",
+    )
+
+
+def test_the_same_model_by_another_proof_is_told_from_the_first(project: Path, here: Path) -> None:
+    assert relex(project, *REGISTER).returncode == 0
+    assert prove(here, "other", models=[*MODELS[:4], "--candidate", "step_000100"]).returncode == 0
+    done = relex(project, *(str(here / "other") if word == "proof" else word for word in REGISTER))
+    assert "already registered: mine version 1, by another decision" in done.stdout, done.stderr
 
 
 def test_a_changed_winner_is_refused(project: Path, made: Path) -> None:

@@ -96,7 +96,7 @@ def log_proof(
     )
     if run.data.tags.get(COMPLETE_TAG):
         return run.info.run_id
-    for tag, value in _night_tags(decision, lineage, run).items():
+    for tag, value in _tags("proof", decision, lineage, run).items():
         connection.client.set_tag(run.info.run_id, tag, value)
     _log(connection, run, metrics=[(name, value, 0) for name, value in night_metrics(evaluation, decided).items()])
     for path in (folder.report, folder.request, folder.evaluation, folder.decision):
@@ -156,12 +156,16 @@ def _adopt(connection: Connection, key: str) -> Run | None:
 
 
 def _night_tags(decision: Decision, lineage: dict[str, Any], night: Run) -> dict[str, str]:
-    """Names begin with what tells nights apart: MLflow's lists show their first fifteen characters or so."""
-    winner, hop = decision.winner.name if decision.winner else "none", hops.read()
-    date = datetime.fromtimestamp(night.info.start_time / 1000, UTC).date().isoformat()
+    hop = hops.read()
+    return _tags(f"{hop.night}.{hop.hop}", decision, lineage, night) | {HOP_TAG: redact(hop.name)}
+
+
+def _tags(which: str, decision: Decision, lineage: dict[str, Any], run: Run) -> dict[str, str]:
+    """Names begin with what tells runs apart: MLflow's lists show their first fifteen characters or so."""
+    winner = decision.winner.name if decision.winner else "none"
+    date = datetime.fromtimestamp(run.info.start_time / 1000, UTC).date().isoformat()
     tags = {
-        "mlflow.runName": f"{hop.night}.{hop.hop} {winner if decision.winner else decision.outcome} {date}",
-        HOP_TAG: hop.name,
+        "mlflow.runName": f"{which} {winner if decision.winner else decision.outcome} {date}",
         "decision": decision.outcome,
         "winner": winner,
         "git_commit": lineage["git"]["commit"] or "none",
