@@ -25,7 +25,10 @@ def register(
         Optional[str], typer.Option(help="With --from: the registered model's name, if not params.yaml's.")
     ] = None,
     tracking_uri: Annotated[
-        Optional[str], typer.Option(help="With --from: the registry, if not params.yaml's.")
+        Optional[str],
+        typer.Option(
+            help="With --from: the registry, if not params.yaml's; without params.yaml it is sqlite:///mlflow.db here."
+        ),
     ] = None,
 ) -> None:
     """Register the decision's winner as a model version with its lineage; the same model only once.
