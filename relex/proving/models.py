@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from relex.core.errors import InputError, InputErrors
 from relex.policy.prompts import check_lengths, render
 from relex.proving.options import Models
+from relex.stages.base import sound
 from relex.stages.base.stage import check_checkpoint
 from relex.stages.evaluate.contestants import Contestant, contestant_of
 from relex.stages.evaluate.suites.suite import Suite
@@ -52,6 +53,19 @@ def places(models: Models) -> list[Place]:
     if faults:
         raise InputErrors(faults)
     return found
+
+
+def check_sound(found: Iterable[Place]) -> None:
+    """InputErrors names every model with a damaged file, with weights that are no numbers or no configuration's: they
+    would be found out in the middle of a proof, or not at all. Every byte of the weights is read."""
+    faults = []
+    for *_, folder in found:
+        try:
+            sound.check(folder)
+        except InputError as fault:
+            faults.append(fault)
+    if faults:
+        raise InputErrors(faults)
 
 
 def contestants(found: Iterable[Place]) -> list[Contestant]:

@@ -51,6 +51,7 @@ def prove(models: Models, files: Files, options: Options, out: Path) -> str:
     suites = _suites(settings, files, options)
     length = named.longest_prompt(places, suites) + options.max_tokens
     settings = settings.model_copy(update={"max_model_len": length})
+    named.check_sound(places)
     with folder.held():
         contestants = named.contestants(places)
         folder.claim(request(settings, rules, suites, contestants))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -100,14 +101,13 @@ def test_nothing_better_ends_well_too(here: Path) -> None:
 
 
 @pytest.mark.real
-def test_a_model_that_computes_no_numbers_is_not_promoted(here: Path) -> None:
+def test_weights_that_are_damaged_or_no_numbers_are_all_named_before_any_work(here: Path) -> None:
     changed(here / "step_000100", here / "step_000300", spoil)
-    done = prove(here, "proof", models=["--base", "base", "--last", "checkpoint-45", "--candidate", "step_000300"])
-    assert done.returncode == 0, done.stderr
-    assert read_json(here / "proof/decision.json")["winner"] != "step_000300"
-    evaluation = read_json(here / "proof/evaluate.json")
-    assert evaluation["metrics"]["step_000300"]["choose"]["accuracy"]["value"] == 0.0
-    assert "candidate 300" in (here / "proof/report.html").read_text()
+    shutil.copytree(here / "step_000100", here / "step_000400")
+    os.truncate(here / "step_000400/model.safetensors", 200_000)
+    done = prove(here, "proof", models=[*MODELS, "--candidate", "step_000300", "--candidate", "step_000400"])
+    refused(done, "2 problems", "step_000300: model.layers.1", "NaN", "step_000400/model.safetensors", "truncated")
+    assert not (here / "proof").exists()
 
 
 @pytest.mark.real
