@@ -111,7 +111,7 @@ def test_a_folder_that_does_not_bear_out_its_decision_is_refused(project: Path) 
     request = read_json(proof / "prove.json")
     write_json(proof / "prove.json", request | {"suites": {}})
     refused(relex(project, *REGISTER), "of other models or problems than were asked for")
-    refused(relex(project, "register", "--from", "rows"), "prove.json")
+    refused(relex(project, "register", "--from", "rows", "--model", "mine"), "prove.json")
     refused(relex(project, "register", "--from", "proof"), "--model")
 
 
