@@ -90,6 +90,7 @@ def hop() -> None:
     run_action("promote", ["relex", "promote"])
     run_action("save", [sys.executable, "-m", "flows.save"])
     run_action("end", ["relex", "hop", "--end", "--in-night"])
+    run_action("commit", [sys.executable, "-m", "flows.commit"])
 
 
 def prune() -> None:

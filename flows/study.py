@@ -1,8 +1,9 @@
 """Evidence, not production: the embedded default over several seeds of base and training.
 
-    python -m flows.study                                   three seeds, tables in docs/study.md
-    python -m flows.study --seeds 0 --true-steps 270        one seed, with true RLVR to step 270 beside it
-    python -m flows.study --bent 0                          and a run that bends: high rate, base not annealed
+    python -m flows.study --targets 90 300 630                       three seeds, tables in docs/study.md
+    python -m flows.study --seeds 0 --targets 270 --true-steps 270   one seed, with true RLVR to step 270 beside it
+    python -m flows.study --targets 90 300 --window 45 --bent 0      windows of 45 steps, and a run that bends
+    python -m flows.study --campaign --true-steps 1500               nights that add up, in docs/campaign.md
 
 Every seed is a night of its own in study/seed-N (problems, base, training and evaluation all take the seed), made by
 the same stage commands; --true-steps trains on from the same base for the comparison that a night cannot afford.
@@ -39,7 +40,9 @@ _BENT = {"train.learning_rate": 2.0e-5, "base.source.pretraining.anneal": False}
 
 
 @flow(name="study", log_prints=True)
-def study(seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: Sequence[int]) -> None:
+def study(
+    seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: Sequence[int], window: int | None = None
+) -> None:
     """Run every night of the study and write the page of tables."""
     log = get_run_logger()
     runs: list[tuple[str, int, Mapping[str, Any]]]
@@ -47,13 +50,15 @@ def study(seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: S
     nights = []
     for name, seed, variant in runs:
         log.info("night %s", name)
-        changes = {**_seeded(seed), "extrapolate.targets": list(targets), **_reported_whole(targets), **variant}
+        changes = {**seeded(seed), "extrapolate.targets": list(targets), **reported_whole(targets), **variant}
+        if window:
+            changes |= {"train.budget.steps": window, "train.window.last": window}
         night(name, changes, _STAGES)
         steps = 0 if variant else true_steps
         if steps:
             true_run(name, changes, steps)
         nights.append(collect(name, steps))
-    write_text(PAGE, page(nights, true_steps, _command(seeds, targets, true_steps, bent)))
+    write_text(PAGE, page(nights, true_steps, _command(seeds, targets, true_steps, bent, window)))
     print(f"study: {PAGE}")
 
 
@@ -117,8 +122,9 @@ def collect(name: str, true_steps: int) -> dict[str, Any]:
     return found
 
 
-def _reported_whole(targets: Sequence[int]) -> dict[str, Any]:
-    """A study looks at every model on every reported problem; the budget is what that takes, and so limits nothing."""
+def reported_whole(targets: Sequence[int]) -> dict[str, Any]:
+    """Changes under which every model is asked every reported problem; the budget is what that takes, and so limits
+    nothing. targets: steps of the candidates."""
     params = load(PARAMS)
     settings = params.evaluate.model_copy(update={"report": "all"})
     rooms = expected_rooms(settings, params.problems.sizes.model_dump())
@@ -133,14 +139,18 @@ def _reported_whole(targets: Sequence[int]) -> dict[str, Any]:
     return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, candidates, champion=True)}
 
 
-def _seeded(seed: int) -> dict[str, int]:
+def seeded(seed: int) -> dict[str, int]:
+    """Changes that draw problems, base, training and samples anew."""
     keys = ("problems.seed", "base.source.seed", "train.seed", "evaluate.seed")
     return dict.fromkeys(keys, seed)
 
 
-def _command(seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: Sequence[int]) -> str:
+def _command(
+    seeds: Sequence[int], targets: Sequence[int], true_steps: int, bent: Sequence[int], window: int | None
+) -> str:
     words = ["python -m flows.study --seeds", *map(str, seeds), "--targets", *map(str, targets)]
     words += ["--true-steps", str(true_steps)] if true_steps else []
+    words += ["--window", str(window)] if window else []
     return " ".join([*words, *(["--bent", *map(str, bent)] if bent else [])])
 
 
@@ -153,13 +163,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--targets", type=int, nargs="+", help="steps to forecast (default: those of params.yaml)")
     parser.add_argument("--true-steps", type=int, default=0, help="also train to this step, for comparison")
     parser.add_argument("--bent", type=int, nargs="+", default=[], help="seeds to run once more in a way that bends")
-    return run_command_line(parser, arguments, _run)
+    parser.add_argument("--window", type=int, help="observed steps (default: those of params.yaml)")
+    campaign = parser.add_argument_group("campaigns of nights")
+    campaign.add_argument("--campaign", action="store_true", help="nights of hops, each beginning at the last champion")
+    campaign.add_argument("--nights", type=int, default=3, help="of each campaign (default: 3)")
+    campaign.add_argument("--every", type=int, default=90, help="steps between checkpoints of true RLVR (default: 90)")
+    campaign.add_argument("--mode", choices=["reground", "continue", "fresh"], help="where a hop begins, for auto")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command_line(parser, arguments, lambda options: _run(options, given))
 
 
-def _run(options: argparse.Namespace) -> None:
-    targets = options.targets or list(load(PARAMS).extrapolate.targets)
+def _run(options: argparse.Namespace, given: Sequence[str]) -> None:
+    if options.campaign:
+        from flows.study_campaign import campaigns
+
+        with prefect_server():
+            campaigns(vars(options), " ".join(["python -m flows.study", *given]))
+        return
+    targets = options.targets or load(PARAMS).extrapolate.targets
+    if targets == "auto":
+        raise InputError(
+            "a study holds the same horizons against each other",
+            where=f"{PARAMS}: extrapolate.targets",
+            expected="steps",
+            found="auto",
+            todo="name them: --targets 90 180 300 450 630",
+        )
     with prefect_server():
-        study(options.seeds, targets, options.true_steps, options.bent)
+        study(options.seeds, list(targets), options.true_steps, options.bent, options.window)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.stages import STAGES
+from relex.core.hop import Hop
 from relex.params.load import Params
 from relex.stages.evaluate.engine.settings import _MAKERS
 from relex.stages.extrapolate.params import Extrapolate
@@ -46,7 +47,7 @@ def test_what_a_change_runs_again():
 
 ROOMS = {
     "core": set(GRAPH),
-    "rewards": {"problems", "base", "train", "diagnose", "evaluate"},
+    "rewards": {"problems", "train", "diagnose", "evaluate"},
     "policy": {"train", "diagnose", "evaluate"},
     "checkpoints": {"base", "train", "diagnose", "extrapolate", "evaluate"},
     "trajectory": {"train", "diagnose", "extrapolate"},
@@ -78,6 +79,8 @@ _PARTS = {
     "seed": {"evaluate.seed"},
     "source": {"problems.source"},
     "model": {"registry.model"},
+    "slice_number": {"hop.json: slice"},
+    **{key: {f"hop.json: {key}"} for key in ("start", "training", "champion")},
 }
 _OPTIONS = {
     f"extrapolate.{key}"
@@ -86,22 +89,31 @@ _OPTIONS = {
 }
 
 
+def parameters(stage: str) -> list[str]:
+    """Sections of params.yaml and keys of them, and `hop.json: KEY`."""
+    found = []
+    for one in GRAPH[stage].get("params", []):
+        found += [one] if isinstance(one, str) else [f"{file}: {key}" for file, keys in one.items() for key in keys]
+    return found
+
+
 @pytest.mark.parametrize("stage", GRAPH)
 def test_a_stage_takes_the_sections_that_its_parameters_name(stage):
     taken = inspect.signature(import_module(f"relex.stages.{stage}.stage").run).parameters
     wanted = set().union(*(_PARTS.get(name, {name}) for name in taken))
     if stage == "diagnose":  # the forecast that it scans, but not its targets: others run again from extrapolate on
         wanted = {"diagnose"} | _OPTIONS
-    assert set(GRAPH[stage].get("params", [])) == wanted
-    assert {name.split(".")[0] for name in wanted} <= set(Params.model_fields)
+    assert set(parameters(stage)) == wanted
+    assert {name.split(".")[0] for name in wanted} <= {*Params.model_fields, "hop"}
 
 
 def test_every_key_that_the_graph_names_is_written_out():
     """DVC only sees keys that are."""
     written = YAML(typ="safe").load(ROOT / "params.yaml")
     assert set(written["extrapolate"]) == set(Extrapolate.model_fields)
-    named = [key for stage in GRAPH.values() for key in stage.get("params", []) if "." in key]
-    assert all(key.split(".")[1] in written[key.split(".")[0]] for key in named)
+    named = [key.split(".") for stage in GRAPH for key in parameters(stage) if "." in key]
+    assert all(key in written[section] for section, key in named if section != "hop")
+    assert {key.removeprefix("json: ") for section, key in named if section == "hop"} <= set(Hop.model_fields)
 
 
 def test_the_state_of_a_training_belongs_to_all_code_of_its_stage():

@@ -42,6 +42,7 @@ START_WEIGHTS = Path("start")  # of the model it starts from, where that is anot
 
 # A line a hop and a line a night, under version control: what was spent and what was won.
 LEDGER = Path("ledger.jsonl")
+LEDGER_TABLE = Path("ledger.csv")  # the same as a flat table, for plots
 
 # Every champion there was, one JSON line a move, under version control: the registry's own log in a file.
 HISTORY = Path("history.jsonl")

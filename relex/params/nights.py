@@ -31,10 +31,12 @@ class Nights(Section):
 
     mode: where the next hop begins. auto: at the new champion once one was promoted (reground), else it lets the same
     training grow (continue). fresh: always at base.source. patience: nights without a promotion after which the
-    campaign counts as ended, until params.yaml changes.
+    campaign counts as ended, until params.yaml changes. commit: after each hop commit the nights' own files (dvc.lock,
+    metrics/, hop.json, ledger and history) on the present branch, and nothing else, so that `git status` is clean.
     """
 
     mode: Literal["auto", "reground", "continue", "fresh"]
     budget: Tonight
     campaign: Campaign = Campaign()
     patience: Positive
+    commit: bool = True

@@ -39,14 +39,16 @@ def _targets(sections: Sections) -> Iterator[Fault]:
 
 
 def _sub_window(sections: Sections) -> Iterator[Fault]:
-    window, extrapolate = sections["train"].window, sections["extrapolate"]
-    steps = [step for step in window.steps if (extrapolate.first or 0) <= step <= (extrapolate.last or window.last)]
-    if len(steps) < 2:
-        yield "extrapolate.first", "the sub-window holds fewer than two observed steps"
-    if extrapolate.anchor_mean > max(len(steps), 1):
-        yield "extrapolate.anchor_mean", f"{extrapolate.anchor_mean} is above the {len(steps)} observed steps"
-    if isinstance(extrapolate.rank, int) and extrapolate.rank > max(len(steps), 1):
-        yield "extrapolate.rank", f"{extrapolate.rank} is above the {len(steps)} observed steps"
+    window, section = sections["train"].window, sections["extrapolate"]
+    variants = ((f"extrapolate.variants ({one.name})", section.of_variant(one)) for one in section.variants)
+    for where, extrapolate in (("extrapolate", section), *variants):
+        steps = [step for step in window.steps if (extrapolate.first or 0) <= step <= (extrapolate.last or window.last)]
+        if len(steps) < 2:
+            yield f"{where}.first", "the sub-window holds fewer than two observed steps"
+        if extrapolate.anchor_mean > max(len(steps), 1):
+            yield f"{where}.anchor_mean", f"{extrapolate.anchor_mean} is above the {len(steps)} observed steps"
+        if isinstance(extrapolate.rank, int) and extrapolate.rank > max(len(steps), 1):
+            yield f"{where}.rank", f"{extrapolate.rank} is above the {len(steps)} observed steps"
 
 
 def _scan(sections: Sections) -> Iterator[Fault]:

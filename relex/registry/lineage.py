@@ -7,8 +7,9 @@ from relex.core.workspace import STATE
 from relex.params.load import Params
 from relex.registry.fetch import fetch_verified, identified
 from relex.registry.store import models, versions
-from relex.registry.store.connection import connect, registry_errors
+from relex.registry.store.connection import Connection, connect, registry_errors
 from relex.registry.store.needs import GIVEN_UP_TAG
+from relex.registry.store.versions import Version
 
 
 def lineage(params: Params, model: str) -> str:
@@ -25,7 +26,8 @@ def lineage(params: Params, model: str) -> str:
             fetch_verified(connection, version, temporary / "model")
         models.check_packaging(connection, version)
         versions.check_tags(version, facts)
-    known = {"version": str(version), "mode": version.tags[models.MODE_TAG], **version.lineage}
+        known = {"version": str(version), "mode": version.tags[models.MODE_TAG], **version.lineage}
+        known["descent"] = " <- ".join(descent(connection, version))
     if versions.FORCED_TAG in version.tags:
         known[versions.FORCED_TAG] = version.tags[versions.FORCED_TAG]
     if GIVEN_UP_TAG in version.tags:
@@ -39,3 +41,23 @@ def lineage(params: Params, model: str) -> str:
             f"verified: the model, {files} files and tags are the ones that were registered",
         ]
     )
+
+
+def descent(connection: Connection, version: Version) -> list[str]:
+    """A version, the one that its hop started from, and so on, down to the original base, each in a few words.
+
+    It ends early at a version that the registry has no more.
+    """
+    told: list[str] = []
+    seen: set[str] = set()
+    found: Version | None = version
+    while found is not None and found.number not in seen:
+        seen.add(found.number)
+        facts = found.lineage
+        hop, step = facts.get("hop", "a night of its own"), facts.get("target", "?")
+        told.append(f"version {found.number} (step {step}; {hop})")
+        start = facts.get("start")
+        if start is None:
+            return [*told, facts.get("base", "a base that is not recorded")]
+        found = versions.by_number(connection, start.removeprefix("version "))
+    return [*told, "a version that is not in the registry any more"]

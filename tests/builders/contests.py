@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
 from relex.checkpoints.digest import model_sha256
-from relex.core import workspace
+from relex.core import hop, workspace
 from relex.core.atomic import write_json
 from relex.params.load import Params, load
 from relex.rewards import problem as problem_set
@@ -108,10 +108,10 @@ def set_observed_step(step: int) -> None:
 
 
 def set_champion(folder: Path | None) -> None:
-    """champion.json, and the champion's weights from `folder`; None for no champion."""
+    """hop.json with a champion, and its weights from `folder`; None for no champion."""
     shutil.rmtree(workspace.CHAMPION_WEIGHTS, ignore_errors=True)
     if folder is None:
-        write_json(workspace.CHAMPION, {"name": "sort-digits", "version": None, "model_sha256": None})
+        hop.write(hop.Hop())
         return
     shutil.copytree(folder, workspace.CHAMPION_WEIGHTS)
-    write_json(workspace.CHAMPION, {"name": "sort-digits", "version": "3", "model_sha256": model_sha256(folder)})
+    hop.write(hop.Hop(champion=hop.Model(version="3", model_sha256=model_sha256(folder))))

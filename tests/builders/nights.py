@@ -15,9 +15,11 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
+from relex.core import hop
 from relex.core.atomic import read_json, write_json
-from relex.core.workspace import EVALUATION, HEADLINE, METRICS
+from relex.core.workspace import CHAMPION_WEIGHTS, EVALUATION, HEADLINE, HOP, METRICS
 from relex.params.load import Params, load
+from relex.registry import champion as champions
 from relex.registry.store import dvc_lock
 from relex.registry.store.dvc_hashes import md5_of
 from relex.stages.extrapolate.stage import extrapolate_folder
@@ -39,6 +41,7 @@ def make_project(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], cwd=folder, check=True)
     shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
+    hop.write(hop.Hop(), folder / HOP)
     # Heads of 32: the smallest that vLLM's attention serves on a CPU.
     model = tiny_llama(hidden_size=64, intermediate_size=96, pad_token_id=0, bos_token_id=1, eos_token_id=2)
     save(model, folder / "base")
@@ -53,6 +56,13 @@ def make_project(folder: Path) -> None:
     for split in ("train", "validation", "test", "ood"):
         problem = {"id": split, "prompt": "312=", "answer": "123", "scorer": "exact"}
         (folder / f"problems/{split}.jsonl").write_text(json.dumps(problem) + "\n")
+
+
+def meet_champion(params: Params) -> hop.Model | None:
+    """Who is champion now, its weights in champion/: what the beginning of a hop does, without hop.json."""
+    found = champions.present(params)
+    champions.put(params, found, CHAMPION_WEIGHTS)
+    return found
 
 
 def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool = True) -> str:
@@ -82,7 +92,7 @@ def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool
         models["champion"] = {"kind": "champion", "step": None, "model_sha256": champion, "weights_sha256": "d" * 64}
         models["champion"] |= {"folder": "champion"}
     (folder / "metrics").mkdir(exist_ok=True)
-    facts = {"steps": 3, "completions": 2560, "reward_first": 0.1, "reward_last": 0.3, "seed": seed}
+    facts = {"steps": 3, "completions": 2560, "tokens": 20480, "reward_first": 0.1, "reward_last": 0.3, "seed": seed}
     write_json(folder / "metrics/train.json", facts)
     accuracy = {"base": 0.4, "observed": 0.4, "champion": 0.4, "step_000020": 0.75 if promote else 0.4}
     write_proof(folder, models, accuracy, load(folder / "params.yaml"), SIZES)

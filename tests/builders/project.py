@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from relex.core import hop
+from relex.core.workspace import HOP
 from tests.builders import ROOT
 
 # The embedded default made small: the same stages on the same parts, too little training to be any good. One engine,
@@ -33,9 +34,14 @@ SMALL = {
     "train.window": {"first": 1, "last": 6, "every": 1},
     "train.completions": {"prompts": 10, "samples": 2},
     "extrapolate.targets": [12, 24],
+    "extrapolate.variants": [],
     "evaluate.engines": 1,
+    "nights.budget": {"hops": 1},
     "decide.max_ood_loss": 0.2,
 }
+
+
+NOT_COPIED = ("tests", "metrics", "dvc.lock", "history.jsonl", "ledger.jsonl")
 
 
 class Project:
@@ -68,12 +74,16 @@ class Project:
             capture_output=True,
         ).stdout.split(b"\0")
         for name in (Path(name.decode()) for name in names if name):
-            if (ROOT / name).is_file() and name.parts[0] not in ("tests", "metrics", "dvc.lock", "history.jsonl"):
+            if (ROOT / name).is_file() and name.parts[0] not in (
+                "tests",
+                "metrics",
+                "dvc.lock",
+                "history.jsonl",
+                "ledger.jsonl",
+            ):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
-        # Nights that were run in this checkout leave a champion; the copy begins without one.
-        champion = {"name": "sort-digits", "version": None, "model_sha256": None}
-        (folder / "champion.json").write_text(json.dumps(champion, indent=1, sort_keys=True) + "\n")
+        hop.write(hop.Hop(), folder / HOP)  # nights that were run in this checkout are at another one
         project = cls(folder)
         project.change(changes)
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "a clone"]):

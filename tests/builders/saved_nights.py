@@ -10,7 +10,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from flows import save
-from relex.core.atomic import write_json, write_text
+from relex.core import hop
+from relex.core.atomic import write_text
 from relex.params.load import Params
 from relex.registry.promotion import promote
 from relex.registry.register import register
@@ -28,7 +29,6 @@ class Nights:
         outs = "".join(f"    - {name}\n" for name in _OUTS)
         outs += "".join(f"    - {name}: {{cache: false}}\n" for name in _METRICS)
         write_text(Path("dvc.yaml"), f"stages:\n  night:\n    cmd: 'true'\n    outs:\n{outs}")
-        write_json(Path("champion.json"), {"name": "sort-digits", "version": None, "model_sha256": None})
         write_text(Path(".gitignore"), "".join(f"/{name}\n" for name in (*_OUTS, ".relex", "mlflow.db", "mlartifacts")))
         run("git", "init", "-q")
         shutil.rmtree(".dvc", ignore_errors=True)  # made without Git
@@ -39,6 +39,7 @@ class Nights:
     def night(self, *, promoted: bool) -> None:
         """One more night."""
         self.count += 1
+        hop.write(hop.Hop(night=self.count))
         model = finish_night(Path(), self.count, champion=self.champion, promote=promoted)
         run("dvc", "commit", "-q", "-f")
         register(self.params)

@@ -127,14 +127,18 @@ def test_the_run_and_its_stages_are_seen_in_the_prefect_server_that_the_night_st
     assert logs[0] > 20
 
 
-def test_the_same_night_again_runs_nothing_and_registers_nothing(first_night):
+def test_dvc_repro_after_a_night_is_up_to_date_and_begins_nothing(first_night):
     project, _ = first_night
-    before, files = versions(project), project.bytes_of(*METRICS, "candidates", "champion.json", "dvc.lock")
-    done = project.night()
+    files = project.bytes_of(*METRICS, "candidates", "hop.json", "ledger.jsonl", "dvc.lock")
+    done = project.run("dvc", "repro")
     assert done.returncode == 0, done.stdout[-4000:]
-    assert "every stage up to date" in done.stdout
-    assert versions(project) == before
-    assert project.bytes_of(*METRICS, "candidates", "champion.json", "dvc.lock") == files
+    assert "Data and pipelines are up to date" in done.stdout
+    assert project.bytes_of(*METRICS, "candidates", "hop.json", "ledger.jsonl", "dvc.lock") == files
+    # What the night wrote itself it has committed: nothing of it is left to clean up.
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    assert "Night 1, hop 1: " in project.run("git", "log", "-1", "--format=%s").stdout
+    (version,) = versions(project)
+    assert json.loads(version["lineage"])["git_dirty"] == "False"
 
 
 def test_deleted_candidates_come_back_identical_from_checkout_and_from_repro(first_night, tmp_path):
@@ -220,36 +224,44 @@ def test_a_night_of_which_eight_processes_are_killed_at_random_leaves_what_an_un
         assert re.search(rf"^{found} +0$", done.stdout, re.MULTILINE)
 
 
-def test_a_later_night_competes_with_the_champion_and_reuses_what_was_measured(first_night, tmp_path):
+def test_the_next_night_begins_at_the_champion_and_is_asked_fresh_problems(first_night, tmp_path):
     first, _ = first_night
     if not json.loads((first.folder / "metrics/decision.json").read_text())["promote"]:
-        pytest.fail("the small night promotes nothing: there is no champion to compete with")
+        pytest.fail("the small night promotes nothing: there is no champion to begin at")
     shutil.copytree(first.folder, tmp_path / "project", symlinks=True)
     project = Project(tmp_path / "project")
-    project.change({"extrapolate.targets": [12, 18]})
     done = project.night()
     assert done.returncode == 0, done.stdout[-8000:]
-    ran = {name: re.search(rf"- {name} +(ran|up to date)\n", done.stdout)[1] for name in STAGES}
-    assert {name for name, did in ran.items() if did == "ran"} == {"extrapolate", "evaluate", "decide", "report"}
+    hop = json.loads((project.folder / "hop.json").read_text())
+    assert (hop["night"], hop["hop"], hop["mode"], hop["slice"]) == (2, 1, "reground", 1)
+    assert hop["training"] == {"before": 6, "grown": 0}
     evaluation = json.loads((project.folder / "metrics/evaluate.json").read_text())
-    champion = json.loads((project.folder / "champion.json").read_text())
-    assert champion["version"] == "1"
-    assert evaluation["models"]["champion"]["model_sha256"] == champion["model_sha256"]
-    # The same weights under another name have the same rows: here the champion is also a candidate of this night.
-    twins = [name for name, facts in evaluation["models"].items() if facts["model_sha256"] == champion["model_sha256"]]
-    assert len(twins) > 1
-    measured = [evaluation["metrics"][name] for name in twins]
-    for suite in ("test", "ood"):
-        assert all(suites[suite] == measured[0][suite] for suites in measured)
-    spent = sum(part["rows"] for part in evaluation["proof"]["spent"].values())
-    timings = json.loads((project.folder / "timings/evaluate.json").read_text())
-    assert sum(timings[part]["rows"] for part in evaluation["proof"]["spent"]) < spent / 2
-    decision = json.loads((project.folder / "metrics/decision.json").read_text())
-    assert {"observed", "champion"} >= {test["against"] for test in decision["tests"]}
-    expected = 2 if decision["promote"] else 1
-    assert len(versions(project)) == expected
-    assert project.night().returncode == 0
-    assert len(versions(project)) == expected
+    models = evaluation["models"]
+    assert hop["start"] == hop["champion"]
+    assert models["base"]["model_sha256"] == models["champion"]["model_sha256"] == hop["start"]["model_sha256"]
+    # The same weights under another name have the same rows, generated once.
+    for suite, measured in evaluation["metrics"]["base"].items():
+        assert evaluation["metrics"]["champion"].get(suite, measured) == measured
+    splits = [
+        {name: (folder / f"problems/{name}.jsonl").read_text().splitlines() for name in ("train", "validation", "test")}
+        for folder in (first.folder, project.folder)
+    ]
+    assert splits[0]["train"] == splits[1]["train"]
+    assert splits[0]["test"] == splits[1]["test"]
+    assert not {*splits[0]["validation"]} & {*splits[1]["validation"]}
+    rows = [json.loads(line) for line in (project.folder / "ledger.jsonl").read_text().splitlines()]
+    assert [(row["kind"], row["night"]) for row in rows] == [("hop", 1), ("night", 1), ("hop", 2), ("night", 2)]
+    assert [row["total"]["steps"] for row in rows] == [6, 6, 12, 12]
+    assert rows[0]["accepted"]
+    for row in rows:
+        assert set(row["spent"]["rows"]) == {"race", "gate", "guards", "report"}
+    assert len(versions(project)) == 1 + rows[2]["accepted"]
+    # Each hop is kept: an earlier one comes back, and nothing of it has to run again.
+    for command in (["dvc", "exp", "apply", "night-0001-hop-1", "--force"], ["dvc", "checkout"], ["dvc", "repro"]):
+        done = project.run(*command)
+        assert done.returncode == 0, done.stdout[-4000:]
+    assert "up to date" in done.stdout
+    assert project.artifacts("base", "candidates", *METRICS) == first.artifacts("base", "candidates", *METRICS)
 
 
 def test_a_second_night_is_refused_while_one_runs(first_night):

@@ -31,7 +31,7 @@ _NOT_COMPARED = (
     "flows",
     "trajectory/cache",
 )
-_NOT_BYTES = ("mlflow.db", "dvc.lock", "history.jsonl", "champion/lineage.json", *TIMED)
+_NOT_BYTES = ("mlflow.db", "dvc.lock", "history.jsonl", "ledger.jsonl", "champion/lineage.json", *TIMED)
 _RANDOM = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)|\b(?:m-)?[0-9a-f]{32}\b|\b[0-9a-f]{40}\b|\b[0-9a-f]{8}-[0-9a-f-]{27}\b"
 )
@@ -41,7 +41,7 @@ _SECONDS = re.compile(r'(?<=dvc_lock_sha256\\": \\")[0-9a-f]{64}|(?<=training_se
 
 
 def outcome(project: Project) -> dict[str, Any]:
-    """By name: each artifact's hash, the lock and the history without seconds and moments, the registry's facts."""
+    """By name: each artifact's hash; lock, history and ledger without seconds and moments; the registry's facts."""
     folder = project.folder
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
@@ -50,6 +50,7 @@ def outcome(project: Project) -> dict[str, Any]:
             found[name] = "" if _below(name, _NOT_BYTES) else file_sha256(path)
     found["dvc.lock"] = _lock(folder / "dvc.lock")
     found["history.jsonl"] = [_told(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    found["ledger.jsonl"] = [_spent(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
     found["git"] = [
         project.run("git", *command).stdout
         for command in (["symbolic-ref", "HEAD"], ["status", "--short", "--untracked-files=no"])
@@ -101,6 +102,14 @@ def _lock(path: Path) -> Any:
 def _told(line: str) -> Any:
     facts = json.loads(line)
     return {name: value for name, value in facts.items() if name not in ("id", "when", "run")}
+
+
+def _spent(line: str) -> Any:
+    """A line of the ledger without moments and seconds."""
+    facts = json.loads(line)
+    for sums in (facts["spent"], facts["total"]):
+        sums.pop("seconds")
+    return {name: value for name, value in facts.items() if name != "when"}
 
 
 def _registry(project: Project) -> Any:

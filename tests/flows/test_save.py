@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows import save
+from relex.core import hop
 
 pytestmark = pytest.mark.real
 
@@ -53,7 +54,7 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run("git", "commit", "-qm", "a clone")
     run("dvc", "repro", "-q")
     Path("params.yaml").write_text(PARAMS)
-    Path("champion.json").write_text("{}\n")
+    hop.write(hop.Hop())
     Path("metrics").mkdir()
     Path("metrics/decision.json").write_text('{"promote": false}\n')
     Path(".relex").mkdir()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.study import _reported_whole, _seeded, write_params
+from flows.study import reported_whole, seeded, write_params
 from flows.study_rows import load_shares, paired_gain
 from flows.study_tables import page
 from relex.core.errors import InputErrors
@@ -102,7 +102,7 @@ def test_true_training_is_shown_beside_the_forecasts():
 
 def test_a_seeded_night_differs_from_the_committed_one_in_its_seeds_only(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    write_params(tmp_path / "params.yaml", _seeded(5))
+    write_params(tmp_path / "params.yaml", seeded(5))
     ours, committed = load(tmp_path / "params.yaml").model_dump(), load(ROOT / "params.yaml").model_dump()
     assert ours["base"]["source"].pop("seed") == 5
     assert committed["base"]["source"].pop("seed") == 0
@@ -114,7 +114,7 @@ def test_a_seeded_night_differs_from_the_committed_one_in_its_seeds_only(tmp_pat
 
 def test_a_study_reports_every_model_under_a_budget_that_holds_all_its_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    write_params(tmp_path / "params.yaml", _reported_whole(range(5)))
+    write_params(tmp_path / "params.yaml", reported_whole(range(5)))
     ours = load(tmp_path / "params.yaml")
     assert ours.evaluate.report == "all"
     rooms = expected_rooms(ours.evaluate, ours.problems.sizes.model_dump())

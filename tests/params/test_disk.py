@@ -50,12 +50,12 @@ def test_the_need_follows_window_codec_targets_and_base(params: Params, tmp_path
     assert need is not None
     parameters = embedded_parameters(params.base.source)
     assert params.train.codec == "float16"
-    assert need.trajectory == 45 * parameters * 2
-    assert need.candidates == 5 * need.base == 5 * 4 * parameters
+    assert need.trajectory == 12 * parameters * 2
+    assert need.candidates == 10 * need.base == 10 * 4 * parameters  # five targets by two rays
     assert need.training_state == 2 * 3 * 4 * parameters
     assert need.total > need.trajectory + need.candidates + need.training_state
-    automatic = params.extrapolate.model_copy(update={"targets": "auto"})
-    assert disk_need(params.base, params.train, automatic, tmp_path) == need  # `auto` places five at most
+    named = params.extrapolate.model_copy(update={"targets": (90, 180, 300, 450, 630)})
+    assert disk_need(params.base, params.train, named, tmp_path) == need  # `auto` places five at most
 
 
 @pytest.mark.parametrize("shard", ["1GB", "8KB"])

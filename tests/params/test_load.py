@@ -49,7 +49,7 @@ def faults(path: Path) -> str:
 
 def test_the_committed_parameters_are_sound():
     params = load(COMMITTED)
-    assert params.train.window.steps == tuple(range(1, 46))
+    assert params.train.window.steps == tuple(range(1, 13))
 
 
 @pytest.mark.parametrize(
@@ -59,21 +59,27 @@ def test_the_committed_parameters_are_sound():
         ({"trian": {}}, "trian: unknown section"),
         ({"train.learning_rate": None}, "train.learning_rate: the key is missing"),
         ({"train.learning_rate": "fast"}, "train.learning_rate"),
-        ({"train.budget.steps": 45.0}, "train.budget.steps"),
+        ({"train.budget.steps": 12.0}, "train.budget.steps"),
         ({"train.budget.steps": True}, "train.budget.steps"),
         ({"train.learning_rate": float("nan")}, "train.learning_rate"),
-        ({"train.window.last": 60}, "window.last (60) must not be beyond budget.steps (45)"),
-        ({"train.window.every": 4, "train.window.last": 44}, "first + a multiple of every"),
-        ({"train.window.first": 45}, "at least two steps"),
-        ({"extrapolate.targets": [90, 40]}, "inside the window, which ends at step 45: [40]"),
+        ({"train.window.last": 60}, "window.last (60) must not be beyond budget.steps (12)"),
+        ({"train.window.every": 4, "train.window.last": 11}, "first + a multiple of every"),
+        ({"train.window.first": 12}, "at least two steps"),
+        ({"extrapolate.targets": [90, 10]}, "inside the window, which ends at step 12: [10]"),
         ({"extrapolate.targets": []}, "extrapolate.targets"),
         ({"extrapolate.targets": [90, 90]}, "distinct"),
-        ({"extrapolate.rank": 46}, "46 is above the 45 observed steps"),
+        ({"extrapolate.rank": 13}, "13 is above the 12 observed steps"),
+        (
+            {"extrapolate.variants": [{"name": "late", "first": 12}]},
+            "(late).first: the sub-window holds fewer",
+        ),
         ({"extrapolate.memory": "lots"}, "not a size"),
+        ({"nights.mode": "onwards"}, "nights.mode"),
+        ({"nights.budget": {"hops": 0}}, "nights.budget.hops"),
         ({"train.epsilon_high": 0.1}, "epsilon_high (0.1) must not be below epsilon (0.2)"),
         ({"train.generation": {"backend": "vllm", "mode": "server"}}, "mode server needs server_url"),
-        ({"train.lr_scheduler_type": "cosine", "train.warmup_steps": 45}, "warmup_steps (45) must be below"),
-        ({"train.budget": {"steps": 45, "minutes": 0}}, "train.budget.minutes"),
+        ({"train.lr_scheduler_type": "cosine", "train.warmup_steps": 12}, "warmup_steps (12) must be below"),
+        ({"train.budget": {"steps": 12, "minutes": 0}}, "train.budget.minutes"),
         ({"train.stop_when": {"skill": 1.0, "steps": 3}}, "train.stop_when.skill"),
         ({"train.format": {"pattern": "(", "weight": 0.1}}, "not a regular expression"),
         ({"train.lora": {"r": 0, "alpha": 8}}, "train.lora.r"),
@@ -107,9 +113,9 @@ def test_all_faults_of_all_sections_are_reported_together(write):
     ],
 )
 def test_a_fault_in_a_section_hides_none_between_it_and_others(write, broken):
-    text = faults(write({"extrapolate.targets": [90, 40], "train.prompts_per_step": 10**6} | broken))
+    text = faults(write({"extrapolate.targets": [90, 10], "train.prompts_per_step": 10**6} | broken))
     assert "is above problems.sizes.train" in text
-    assert ("inside the window, which ends at step 45: [40]" in text) == ("extrapolate.targets" not in broken)
+    assert ("inside the window, which ends at step 12: [10]" in text) == ("extrapolate.targets" not in broken)
     assert ("shorter than train.max_completion_length" in text) == ("evaluate.max_model_len" in broken)
 
 

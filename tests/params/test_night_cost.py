@@ -61,7 +61,7 @@ def test_the_sizes_of_every_kind_of_base_are_found(params, found, tmp_path):
 
 
 def test_training_is_what_its_tokens_take_and_never_more_than_its_minutes(params, found):
-    rollouts, completion, prompt = 45 * 32 * 8, 12, params.evaluate.max_model_len - 12
+    rollouts, completion, prompt = 12 * 32 * 8, 12, params.evaluate.max_model_len - 12
     expected = rollouts * (completion * 1e-4 + (prompt + completion) * 1e-3) + 200 * 4 * completion * 1e-4
     assert parts(params, found, 100)["train"] == pytest.approx(expected, rel=0.01)
     budget = params.train.budget.model_copy(update={"minutes": 1.0})

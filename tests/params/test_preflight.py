@@ -54,17 +54,17 @@ def test_a_budget_that_could_not_prove_anything_is_refused_before_the_training(p
 def test_an_unwritable_folder_and_bad_parameters_are_named_together(params_file, monkeypatch):
     # Tests may run as root, whom no mode stops: what the system answers is what is checked.
     monkeypatch.setattr(preflight.os, "access", lambda path, mode: False)
-    params_file.write_text(params_file.read_text().replace("steps: 45, minutes", "steps: 44, minutes"))
+    params_file.write_text(params_file.read_text().replace("steps: 12, minutes", "steps: 11, minutes"))
     _, errors = preflight.faults(params_file)
     text = str(InputErrors(errors))
     assert "not writable" in text
-    assert "window.last (45) must not be beyond budget.steps (44)" in text
+    assert "window.last (12) must not be beyond budget.steps (11)" in text
 
 
 def test_the_doctor_says_what_a_night_needs_and_refuses_what_cannot_run(params_file, monkeypatch):
     page, errors = doctor.examine(params_file, timed=False)
     assert errors == []
-    for said in ("python", "CUDA", "vllm", "trajectory", "45 steps", "training state", "is sound"):
+    for said in ("python", "CUDA", "vllm", "trajectory", "12 steps", "training state", "is sound"):
         assert said in page
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 40, 1 << 40, 5 << 20))
     page, errors = doctor.examine(params_file, timed=False)

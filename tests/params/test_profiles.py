@@ -14,7 +14,7 @@ from relex.params.load import Params, check, load
 from relex.stages.evaluate.suites.params import ReadyMadeSource
 from relex.stages.evaluate.suites.ready_made import READY_MADE, STEP_BY_STEP
 from relex.stages.extrapolate.params import Extrapolate
-from relex.stages.problems.sources import make_splits
+from relex.stages.problems.sources import deal
 from tests.builders.project import ROOT
 
 FOLDER = ROOT / "infra/profiles"
@@ -63,12 +63,12 @@ def test_a_math_profile_divides_among_its_processes(name: str) -> None:
 
 def test_the_small_profile_deals_every_sum_of_its_domain() -> None:
     found = params("smollm2-135m")
-    splits = make_splits(found.problems)
+    splits = deal(found.problems).splits
     assert {split: len(problems) for split, problems in splits.items()} == {
         "train": 180,
         "validation": 120,
         "test": 100,
-        "ood": 60,
+        "ood": 120,
     }
     assert splits["test"][0].prompt.startswith("Compute ")
     assert splits["test"][0].prompt.endswith(". Reply with the number only.")

@@ -13,7 +13,6 @@ import pytest
 from relex.checkpoints.digest import model_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.params.load import Params
-from relex.registry.champion import resolve_champion
 from relex.registry.fetch import fetch, fetch_to_serve
 from relex.registry.lineage import lineage
 from relex.registry.promotion import promote
@@ -23,7 +22,7 @@ from relex.registry.store import connection as registry_client
 from relex.registry.store import versions as registry_versions
 from relex.registry.store.dvc_hashes import file_md5, object_path
 from tests.builders.damage import flip
-from tests.builders.nights import change_params, finish_night, record
+from tests.builders.nights import change_params, finish_night, meet_champion, record
 from tests.builders.project import enter_copy
 
 pytestmark = pytest.mark.real
@@ -78,7 +77,7 @@ def test_a_version_by_reference_copies_no_weights_and_is_resolved_from_dvc(proje
     fetch(params, "models:/sort-digits@champion", project / "got")
     assert model_sha256(Path("got")) == expected
     assert "verified" in lineage(params, "sort-digits@champion")
-    resolve_champion(params)
+    meet_champion(params)
     assert model_sha256(Path("champion")) == expected
 
 

@@ -14,14 +14,13 @@ from relex.checkpoints.digest import model_sha256, weights_sha256
 from relex.core.atomic import read_json, write_json
 from relex.core.errors import CorruptArtifact, InputError
 from relex.params.load import Params
-from relex.registry.champion import resolve_champion
 from relex.registry.fetch import fetch, fetch_to_serve
 from relex.registry.lineage import lineage
 from relex.registry.promotion import promote, rollback
 from relex.registry.register import register
 from relex.registry.store import connection as registry_client
 from relex.registry.store import versions
-from tests.builders.nights import finish_night, record
+from tests.builders.nights import finish_night, meet_champion, record
 
 pytestmark = pytest.mark.real
 
@@ -79,7 +78,7 @@ def test_a_registered_model_whose_tokenizer_was_changed_in_the_store_is_refused_
         lambda: fetch(params, "sort-digits@champion", project / "got"),
         lambda: fetch_to_serve(params, "sort-digits@champion"),
         lambda: lineage(params, "sort-digits@champion"),
-        lambda: resolve_champion(params),
+        lambda: meet_champion(params),
     ):
         with pytest.raises(CorruptArtifact, match="weights, configuration or tokenizer"):
             use()
@@ -101,11 +100,10 @@ def test_a_champion_whose_tokenizer_was_changed_here_is_fetched_again(project: P
     finish_night(project, 1, champion=None)
     register(params)
     promote(params)
-    resolve_champion(params)
-    champion = read_json(Path("champion.json"))
+    champion = meet_champion(params)
     swap_digits(Path("champion"))
-    resolve_champion(params)
-    assert model_sha256(Path("champion")) == champion["model_sha256"]
+    assert meet_champion(params) == champion
+    assert model_sha256(Path("champion")) == champion.model_sha256
 
 
 def test_the_same_weights_under_another_tokenizer_are_another_version(project: Path, params: Params) -> None:
@@ -238,11 +236,10 @@ def test_a_version_of_an_earlier_release_is_identified_from_files_that_its_linea
     genuine = (stored / "tokenizer.json").read_text()
     swap_digits(stored)
     with pytest.raises(CorruptArtifact, match=r"tokenizer\.json: a file changed"):
-        resolve_champion(params)
+        meet_champion(params)
     (stored / "tokenizer.json").write_text(genuine)
-    resolve_champion(params)
-    assert client.get_model_version("sort-digits", "1").tags["model_sha256"] == model
-    assert read_json(Path("champion.json"))["model_sha256"] == model
+    champion = meet_champion(params)
+    assert client.get_model_version("sort-digits", "1").tags["model_sha256"] == model == champion.model_sha256
 
 
 def decided_by_earlier_rules() -> None:

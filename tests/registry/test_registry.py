@@ -14,8 +14,9 @@ import mlflow
 import pytest
 
 from relex.core.errors import CorruptArtifact, InputError
+from relex.core.hop import Model
 from relex.params.load import Params
-from relex.registry.champion import resolve_champion
+from relex.registry.champion import put
 from relex.registry.fetch import fetch
 from relex.registry.history import history
 from relex.registry.lineage import lineage
@@ -26,7 +27,7 @@ from relex.registry.store import log as registry_log
 from relex.registry.store import nights_view
 from relex.registry.store import versions as registry_versions
 from relex.registry.store.connection import Connection
-from tests.builders.nights import change_params, finish_night, make_project
+from tests.builders.nights import change_params, finish_night, make_project, meet_champion
 from tests.builders.project import wait_for
 
 pytestmark = pytest.mark.real
@@ -45,7 +46,7 @@ def promote_two(project: Path, params: Params) -> tuple[str, str]:
     first = finish_night(project, 1, champion=None)
     register(params)
     promote(params)
-    resolve_champion(params)
+    meet_champion(params)
     second = finish_night(project, 2, champion=first)
     register(params)
     promote(params)
@@ -218,31 +219,25 @@ def test_a_night_that_keeps_the_champion_registers_nothing_and_is_logged_once(pr
     assert len(nights) == 1
 
 
-def test_the_champion_is_resolved_with_its_weights_and_left_alone_by_a_night_without_changes(
+def test_the_champion_comes_with_its_weights_which_are_fetched_once(
     template: Path, project: Path, params: Params
 ) -> None:
     Path("mlflow.db").unlink()
-    assert "no registry yet" in resolve_champion(params)
+    assert meet_champion(params) is None
     assert not Path("mlflow.db").exists()
     shutil.copy(template / "mlflow.db", "mlflow.db")
-    weights = finish_night(project, 1, champion=None)
+    model = finish_night(project, 1, champion=None)
     register(params)
-    promote(params)
-    before = Path("champion.json").read_bytes()
-
-    assert "nothing changed" in resolve_champion(params, unchanged=True)
-    assert Path("champion.json").read_bytes() == before
+    assert meet_champion(params) is None
     assert not Path("champion").exists()
-
-    resolve_champion(params)
-    assert json.loads(Path("champion.json").read_text()) == {
-        "name": "sort-digits",
-        "version": "1",
-        "model_sha256": weights,
-    }
+    promote(params)
+    assert meet_champion(params) == Model(version="1", model_sha256=model)
     written = Path("champion/model.safetensors").stat().st_mtime_ns
-    resolve_champion(params)
+    meet_champion(params)
     assert Path("champion/model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(CorruptArtifact, match="another model under this number"):
+        put(params, Model(version="1", model_sha256="0" * 64), Path("start"))
+    assert not Path("start").exists()
 
 
 def test_a_night_whose_champion_was_replaced_meanwhile_says_so_and_changes_nothing(
@@ -356,14 +351,14 @@ def test_a_decision_that_points_outside_the_project_is_refused(project: Path, pa
 def test_an_alias_that_was_moved_by_other_means_is_seen_and_recorded(project: Path, params: Params) -> None:
     promote_two(project, params)
     connect(params).client.set_registered_model_alias("sort-digits", "champion", "1")
-    resolve_champion(params)
+    meet_champion(params)
     history(params)
     last = json.loads(Path("history.jsonl").read_text().splitlines()[-1])
     assert (last["what"], last["from"], last["to"]) == ("outside", "2", "1")
     assert [slot.outcome for slot in registry_log.read(connect(params))] == ["done"] * 3
 
 
-def test_an_unreachable_registry_keeps_the_last_known_champion_and_never_shows_credentials(
+def test_an_unreachable_registry_loses_nothing_and_never_shows_credentials(
     project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish_night(project, 1, champion=None)
@@ -373,11 +368,9 @@ def test_an_unreachable_registry_keeps_the_last_known_champion_and_never_shows_c
         register(away)
     assert "hunter2" not in str(caught.value)
     assert "relex register" in str(caught.value)
-    with pytest.raises(InputError, match="cannot be reached"):
-        resolve_champion(away)
-    resolve_champion(params)  # the registry in the file answers: no champion yet
-    assert "as last known" in resolve_champion(away)
-    assert "hunter2" not in resolve_champion(away)
+    with pytest.raises(InputError, match="cannot be reached") as caught:
+        meet_champion(away)
+    assert "hunter2" not in str(caught.value)
     assert "version 1" in register(params)  # and the night's work is still there
 
 

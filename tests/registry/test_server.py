@@ -23,7 +23,6 @@ from mlflow.tracking.request_header.registry import _request_header_provider_reg
 from relex.core.errors import InputError
 from relex.params.load import Params
 from relex.registry import live as registry_live
-from relex.registry.champion import resolve_champion
 from relex.registry.fetch import fetch
 from relex.registry.history import history
 from relex.registry.lineage import lineage
@@ -34,7 +33,7 @@ from relex.registry.store import moves as registry_moves
 from relex.registry.store import versions as registry_versions
 from relex.stages.train import step_stream
 from tests.builders.gate import gate
-from tests.builders.nights import change_params, finish_night, record
+from tests.builders.nights import change_params, finish_night, meet_champion, record
 from tests.registry.test_moves import NEW, OLD, PROCESSES, distinct, install, killed_promotion, shown
 
 pytestmark = pytest.mark.real
@@ -99,8 +98,7 @@ def test_two_nights_and_a_rollback_over_http_leave_the_right_aliases_and_a_loada
     first = finish_night(project, 1, champion=None)
     register(params)
     promote(params)
-    resolve_champion(params)
-    assert json.loads(Path("champion.json").read_text())["model_sha256"] == first
+    assert meet_champion(params).model_sha256 == first
     finish_night(project, 2, champion=first)
     assert "version 2" in register(params)
     assert "already registered" in register(params)

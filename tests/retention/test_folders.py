@@ -25,7 +25,7 @@ def put(path: Path, text: str = "12345") -> None:
 
 def test_studies_are_known_by_their_names_and_inputs_and_other_folders_are_nobodys_to_remove(tmp_path):
     for name in ("seed-0", "seed-1-true", "mine"):
-        for file in ("params.yaml", "champion.json"):
+        for file in ("params.yaml", "hop.json"):
             put(tmp_path / "study" / name / file)
     put(tmp_path / "study/seed-2/notes.txt")
     put(tmp_path / ".relex/train/checkpoint-5/weights")  # what an interrupted training goes on from

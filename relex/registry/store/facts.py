@@ -138,9 +138,9 @@ def _artifact(winner: Winner | None) -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and whether the work tree differs from it; null outside a repository."""
+    """Commit, and whether the work tree differs from it in more than what nights write; null outside a repository."""
     commit = _git("rev-parse", "HEAD")
-    dirty = _git("status", "--porcelain", "--untracked-files=no")
+    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){path}" for path in _OWN))
     return {"commit": commit, "dirty": bool(dirty) if commit else None}
 
 
@@ -148,6 +148,16 @@ def artifact_hashes() -> dict[str, str]:
     """DVC's hash of every output that a lineage names, by its path."""
     return {path: md5 for path, md5 in dvc_lock.recorded().items() if path in _LINEAGE_OUTS}
 
+
+# Under version control and written by nights themselves (flows/commit.py).
+_OWN = (
+    dvc_lock.LOCK,
+    workspace.HOP,
+    workspace.LEDGER,
+    workspace.LEDGER_TABLE,
+    workspace.HISTORY,
+    workspace.METRICS,
+)
 
 _LINEAGE_OUTS = {
     path.as_posix()
@@ -167,9 +177,15 @@ def software() -> dict[str, str]:
 
 
 def base_name(source: dict[str, Any]) -> str:
-    if source["kind"] == "hub":
-        return f"{source['repo']}@{source['revision']}"
-    return source["path"] if source["kind"] == "folder" else f"embedded, seed {source['seed']}"
+    """`base.source` in a few words: what tells one base from another."""
+    match source["kind"]:
+        case "hub":
+            return f"{source['repo']}@{source['revision']}"
+        case "package":
+            return f"{source['package']} {source['version']}"
+        case "folder":
+            return str(source["path"])
+    return f"embedded, seed {source['seed']}"
 
 
 def _git(*arguments: str) -> str | None:

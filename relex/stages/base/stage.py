@@ -29,7 +29,7 @@ _WANTED = (
 )
 
 
-def run(base: Base, start: Model | None) -> None:
+def run(base: Base, start: Model | None = None) -> None:
     """Write base/ as a Hugging Face checkpoint folder, and metrics/base.json.
 
     start: of hop.json, the registered model that this hop starts from; None for `base.source`.

@@ -56,7 +56,7 @@ class Contestant:
         return facts | ({"version": self.version} if self.kind == "champion" else {})
 
 
-def load_contestants(champion: Model | None) -> list[Contestant]:
+def load_contestants(champion: Model | None = None) -> list[Contestant]:
     """Everyone, in a fixed order; InputError for a folder that is missing or incomplete.
 
     champion: whom this hop meets, as hop.json names it; None for none.

@@ -38,7 +38,7 @@ from relex.stages.evaluate.suites.suite import Suite, load_suites
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
 
 
-def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | None) -> None:
+def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | None = None) -> None:
     """Evaluate base, last observed, champion and candidates, as far as the proof and its report ask."""
     with timed("evaluate") as details:
         suites, contestants = load_suites(evaluate, problems), load_contestants(champion)

@@ -12,7 +12,7 @@ from relex.stages.problems.params import Problems
 from relex.stages.problems.sources import deal
 
 
-def run(problems: Problems, slice_number: int) -> None:
+def run(problems: Problems, slice_number: int = 0) -> None:
     """Make the problems that params.yaml describes and write the splits that have a size.
 
     slice_number: of hop.json; each hop is asked validation problems of its own, while train, test and ood stay.

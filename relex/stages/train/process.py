@@ -47,7 +47,7 @@ from relex.stages.train.trainer import Trainer
 from relex.trajectory.writer import TrajectoryWriter
 
 
-def train_process(train: Train, asking: Asking, problems: list[Problem], before: int) -> None:
+def train_process(train: Train, asking: Asking, problems: list[Problem], before: int = 0) -> None:
     """Train on `problems` until the budget or the observation ends; writes trajectory/, the stream of steps and
     train_state.RESULT.
 

@@ -41,7 +41,7 @@ from relex.trajectory.materialize import materialize
 from relex.trajectory.reader import Trajectory
 
 
-def run(train: Train, problems: Asking, training: Training) -> None:
+def run(train: Train, problems: Asking, training: Training = Training()) -> None:
     """Train, write trajectory/, completions.parquet, metrics/train.json, metrics/train_steps.csv and timings.
 
     training: of hop.json, how far the window has grown and where the data begin. An interrupted run, and one that a

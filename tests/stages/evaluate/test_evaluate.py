@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from relex.core import workspace
+from relex.core import hop, workspace
 from relex.core.atomic import read_json, write_json
 from relex.core.digest import folder_sha256
 from relex.core.errors import CorruptArtifact, InputError
@@ -54,7 +54,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         changed(Path("observed"), Path("candidates/step_000300"), add_noise)
         set_champion(None)
         set_observed_step(45)
-        evaluate.run(params.evaluate, params.problems, params.decide)
+        evaluate.run(params.evaluate, params.problems, params.decide, hop.read().champion)
     finally:
         os.chdir(before)
     return folder
@@ -69,7 +69,7 @@ def contest(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def night(**changes: Any) -> dict[str, Any]:
     """Evaluate and decide; decision, evaluation and timings."""
     params = write_params(Path(), {**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}})
-    evaluate.run(params.evaluate, params.problems, params.decide)
+    evaluate.run(params.evaluate, params.problems, params.decide, hop.read().champion)
     decide.run(params.decide)
     return {
         "decision": read_json(workspace.DECISION),
@@ -280,7 +280,7 @@ def test_metrics_are_those_of_the_rows(contest: Path) -> None:
 
 def test_a_champion_whose_weights_are_not_the_registered_ones_is_refused(contest: Path) -> None:
     set_champion(contest / "observed")
-    write_json(workspace.CHAMPION, {"name": "m", "version": "3", "model_sha256": "0" * 64})
+    hop.write(hop.Hop(champion=hop.Model(version="3", model_sha256="0" * 64)))
     with pytest.raises(CorruptArtifact, match="not the registered model"):
         night()
 
@@ -292,7 +292,7 @@ def test_a_champion_whose_weights_are_not_the_registered_ones_is_refused(contest
         ("candidates", "no candidates"),
         ("observed/tokenizer.json", "has no tokenizer"),
         ("observed/config.json", "config.json"),
-        ("champion.json", "the file is missing"),
+        ("hop.json", "the file is missing"),
         ("problems/test.jsonl", "split's file is missing"),
     ],
 )

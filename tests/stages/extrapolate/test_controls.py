@@ -27,6 +27,7 @@ SECTION = {
     "train.warmup_steps": 1,
     "train.window": {"first": 1, "last": 6, "every": 1},
     "extrapolate.targets": [12, 24],
+    "extrapolate.variants": [],
     "extrapolate.device": "cpu",
 }
 PATH = line_with_noise(seed=1, rate=1e-3, noise=1e-3)

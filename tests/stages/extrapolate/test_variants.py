@@ -15,6 +15,7 @@ from relex.core.errors import InputError, InputErrors
 from relex.forecast.kinds import kind_of
 from relex.stages.evaluate.contestants import load_contestants
 from relex.stages.extrapolate import stage as extrapolate
+from relex.stages.extrapolate.params import Variant
 from relex.trajectory import stamps
 from relex.window.options import Options
 from relex.window.request import Request
@@ -29,6 +30,7 @@ SECTION = {
     "train.warmup_steps": 1,
     "train.window": {"first": 1, "last": 6, "every": 1},
     "extrapolate.targets": [12, 24],
+    "extrapolate.variants": [],
     "extrapolate.device": "cpu",
 }
 VARIANTS = [
@@ -128,9 +130,10 @@ def test_a_ray_that_cannot_be_is_refused_before_any_work(project: Path, changes:
 
 
 def test_a_variant_that_does_not_fit_the_window_is_refused_and_writes_nothing(project: Path) -> None:
-    params = write_params(project, {**SECTION, "extrapolate.variants": [{"name": "late", "first": 6}]})
+    params = write_params(project, SECTION)
+    late = Variant(name="late", first=6)  # params.yaml refuses it, but a training may end before its window does
     with pytest.raises(InputErrors):
-        extrapolate.run(params.extrapolate)
+        extrapolate.run(params.extrapolate.model_copy(update={"variants": (late,)}))
     assert not workspace.CANDIDATES.exists()
 
 

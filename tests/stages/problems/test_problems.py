@@ -13,7 +13,7 @@ from relex.params.load import load
 from relex.rewards.problem import SPLITS, check_disjoint, load_split, make_problem
 from relex.rewards.score import score
 from relex.stages.problems.params import Problems
-from relex.stages.problems.sources import make_splits
+from relex.stages.problems.sources import deal
 from relex.stages.problems.stage import run
 from tests.params.test_load import COMMITTED
 
@@ -44,13 +44,13 @@ def test_the_stage_writes_every_split_at_its_size(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("source", [SORT, ADD, GYM], ids=lambda source: source["kind"])
 def test_the_same_seed_gives_the_same_problems_and_another_seed_others(source: dict[str, Any]) -> None:
-    assert make_splits(section(source, seed=1)) == make_splits(section(source, seed=1))
-    assert make_splits(section(source, seed=1)) != make_splits(section(source, seed=2))
+    assert deal(section(source, seed=1)).splits == deal(section(source, seed=1)).splits
+    assert deal(section(source, seed=1)).splits != deal(section(source, seed=2)).splits
 
 
 @pytest.mark.parametrize("source", [SORT, ADD, GYM], ids=lambda source: source["kind"])
 def test_splits_are_disjoint_and_of_their_sizes(source: dict[str, Any]) -> None:
-    splits = make_splits(section(source))
+    splits = deal(section(source)).splits
     check_disjoint(splits)
     assert {split: len(problems) for split, problems in splits.items()} == SIZES
 
@@ -59,7 +59,7 @@ def test_splits_are_disjoint_and_of_their_sizes(source: dict[str, Any]) -> None:
     "source", [SORT, ADD, GYM, GYM | {"scorer": "integer"}, GYM | {"scorer": "math-verify"}], ids=str
 )
 def test_the_reference_answer_scores_one_and_another_zero(source: dict[str, Any]) -> None:
-    for problem in make_splits(section(source))["ood"]:
+    for problem in deal(section(source)).splits["ood"]:
         assert score(problem.scorer, problem.answer, problem.answer, problem.entry).value == 1
         assert score(problem.scorer, "99999999", problem.answer, problem.entry).value == 0
         assert problem.scorer == source.get(
@@ -68,13 +68,13 @@ def test_the_reference_answer_scores_one_and_another_zero(source: dict[str, Any]
 
 
 def test_ood_sequences_are_longer() -> None:
-    splits = make_splits(section(SORT))
+    splits = deal(section(SORT)).splits
     longest = max(len(p.answer) for split in ("train", "validation", "test") for p in splits[split])
     assert min(len(p.answer) for p in splits["ood"]) > longest
 
 
 def test_sums_are_what_they_say_and_ood_ones_are_of_larger_numbers() -> None:
-    splits = make_splits(section(ADD))
+    splits = deal(section(ADD)).splits
     for split, problems in splits.items():
         for problem in problems:
             a, b = (int(part) for part in problem.prompt.removeprefix("Compute ").rstrip(".").split(" + "))
@@ -83,8 +83,8 @@ def test_sums_are_what_they_say_and_ood_ones_are_of_larger_numbers() -> None:
 
 
 def test_a_scorer_in_place_of_the_tasks_own_accepts_an_answer_in_words() -> None:
-    problem = make_splits(section(GYM | {"scorer": "integer"}))["test"][0]
-    own = make_splits(section(GYM))["test"][0]
+    problem = deal(section(GYM | {"scorer": "integer"})).splits["test"][0]
+    own = deal(section(GYM)).splits["test"][0]
     said = f"The sum is {problem.answer}."
     assert score("integer", said, problem.answer).value == 1
     assert score("reasoning-gym", said, own.answer, own.entry).value == 0
@@ -92,10 +92,10 @@ def test_a_scorer_in_place_of_the_tasks_own_accepts_an_answer_in_words() -> None
 
 def test_a_scorer_that_cannot_read_a_tasks_answers_is_refused_with_the_item() -> None:
     source = GYM | {"task": "letter_counting", "config": {}, "ood_config": {}, "scorer": "integer"}
-    make_splits(section(source))  # counts are integers
+    deal(section(source))  # counts are integers
     source |= {"task": "caesar_cipher"}
     with pytest.raises(InputError, match=r"caesar_cipher\), item 1: the answer is not an integer"):
-        make_splits(section(source))
+        deal(section(source))
 
 
 def test_a_prompt_in_two_splits_is_refused_by_name_however_its_white_space_is_written() -> None:
@@ -111,13 +111,13 @@ def test_a_prompt_in_two_splits_is_refused_by_name_however_its_white_space_is_wr
 )
 def test_a_source_that_runs_dry_is_refused_with_the_numbers(source: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"problems\.sizes\.train.*expected 50"):
-        make_splits(section(source, sizes=SIZES | {"validation": 40}))
+        deal(section(source, sizes=SIZES | {"validation": 40}))
 
 
 @pytest.mark.parametrize("change", [{"task": "no_such_task"}, {"config": {"min_terms": -3}}, {"config": {"oops": 1}}])
 def test_a_task_that_reasoning_gym_refuses_is_bad_input(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="reasoning-gym refuses"):
-        make_splits(section({**GYM, "ood_config": {}, **change}))
+        deal(section({**GYM, "ood_config": {}, **change}))
 
 
 @pytest.mark.parametrize(

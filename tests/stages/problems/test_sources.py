@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from relex.core.errors import InputError
 from relex.rewards.problem import Problem, check_disjoint
 from relex.stages.problems.params import Problems
-from relex.stages.problems.sources import make_splits
+from relex.stages.problems.sources import deal
 
 SIZES = {"train": 12, "validation": 4, "test": 4, "ood": 0}
 
@@ -55,11 +55,11 @@ def prompts(splits: dict[str, list[Problem]]) -> dict[str, list[str]]:
 def test_one_file_is_dealt_by_the_seed_whatever_its_kind_and_order(tmp_path: Path, kind: str) -> None:
     source = file_source(path=write(tmp_path / f"p.{kind}", rows(0, 40)), template="{question} Number only.")
     turned = file_source(path=write(tmp_path / f"r.{kind}", rows(0, 40)[::-1]), template="{question} Number only.")
-    splits = make_splits(section(source))
+    splits = deal(section(source)).splits
     check_disjoint(splits)
     assert {split: len(problems) for split, problems in splits.items()} == {k: n for k, n in SIZES.items() if n}
-    assert splits == make_splits(section(turned))
-    assert splits != make_splits(section(source, seed=1))
+    assert splits == deal(section(turned)).splits
+    assert splits != deal(section(source, seed=1)).splits
     problem = splits["test"][0]
     assert problem.prompt.endswith("? Number only.")
     assert problem.scorer == "integer"
@@ -69,10 +69,10 @@ def test_one_file_is_dealt_by_the_seed_whatever_its_kind_and_order(tmp_path: Pat
 def test_a_file_per_split_keeps_its_problems_and_ood_may_stand_beside_a_dealt_file(tmp_path: Path) -> None:
     places = {"train": rows(0, 20), "validation": rows(20, 30), "test": rows(30, 40), "ood": rows(90, 99)}
     paths = {split: write(tmp_path / f"{split}.jsonl", table) for split, table in places.items()}
-    found = prompts(make_splits(section(file_source(paths=paths), ood=3)))
+    found = prompts(deal(section(file_source(paths=paths), ood=3)).splits)
     for split, table in places.items():
         assert set(found[split]) <= {row["q"] for row in table}
-    dealt = make_splits(section(file_source(path=paths["train"], paths={"ood": paths["ood"]}), ood=3))
+    dealt = deal(section(file_source(path=paths["train"], paths={"ood": paths["ood"]}), ood=3)).splits
     assert {problem.prompt for problem in dealt["ood"]} <= {row["q"] for row in places["ood"]}
 
 
@@ -82,27 +82,27 @@ def test_a_data_set_in_a_folder_is_loaded_split_by_split(tmp_path: Path) -> None
     write(folder / "train.jsonl", rows(0, 20))
     write(folder / "test.jsonl", rows(20, 30))
     common = {"kind": "dataset", "repo": str(folder), "problem": "q", "answer": "a", "scorer": "math-verify"}
-    dealt = make_splits(section({**common, "split": "train"}, train=10))
+    dealt = deal(section({**common, "split": "train"}, train=10)).splits
     assert {len(problems) for problems in dealt.values()} == {10, 4}
     splits = {"train": "train", "validation": "test"}
-    apart = prompts(make_splits(section({**common, "splits": splits}, test=0)))
+    apart = prompts(deal(section({**common, "splits": splits}, test=0)).splits)
     assert set(apart["validation"]) <= {row["q"] for row in rows(20, 30)}
     with pytest.raises(InputError, match="data set cannot be had"):
-        make_splits(section({**common, "split": "absent"}))
+        deal(section({**common, "split": "absent"}))
 
 
 def test_repeated_rows_count_once_and_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "p.jsonl", rows(0, 20) * 2)
-    make_splits(section(file_source(path=path)))
+    deal(section(file_source(path=path)))
     assert "20 of 40 rows are repeats" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"sizes.train; expected 13|sizes.train.*expected 13; found 12"):
-        make_splits(section(file_source(path=path), train=13))
+        deal(section(file_source(path=path), train=13))
 
 
 def test_prompts_above_the_longest_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = [{"q": "Once upon a time " * 9, "a": 1}, {"q": "There was an integer " * 9, "a": 2}]
     path = write(tmp_path / "p.jsonl", [*rows(0, 20), *long])
-    splits = make_splits(section(file_source(path=path, longest=100)))
+    splits = deal(section(file_source(path=path, longest=100))).splits
     assert max(len(problem.prompt) for problems in splits.values() for problem in problems) <= 100
     assert "2 of 22 prompts are longer" in capsys.readouterr().out
 
@@ -114,26 +114,26 @@ def test_a_row_in_two_splits_is_refused_with_both_places(tmp_path: Path) -> None
     }
     said = r"train.jsonl, row 8 \(train\) and .*validation.jsonl, row 11 \(validation\): a problem stands in two splits"
     with pytest.raises(InputError, match=said):
-        make_splits(section(file_source(paths=paths), test=0))
+        deal(section(file_source(paths=paths), test=0))
 
 
 def test_one_problem_with_two_answers_is_refused_with_both_places(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", [*rows(0, 30), {"q": "What is 7 + 7?", "a": 15}])
     with pytest.raises(InputError, match=r"row 8 and .*row 31: the same problem has two answers; found '14' and '15'"):
-        make_splits(section(file_source(path=path)))
+        deal(section(file_source(path=path)))
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "csv"])
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / f"p.{kind}", rows(0, 3))
     with pytest.raises(InputError, match=r"row 1: a column is missing; expected 'problem'; found q, a"):
-        make_splits(section(file_source(path=path, problem="problem")))
+        deal(section(file_source(path=path, problem="problem")))
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "csv"])
 def test_an_empty_file_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(InputError, match=rf"p.{kind}: no rows"):
-        make_splits(section(file_source(path=write(tmp_path / f"p.{kind}", []))))
+        deal(section(file_source(path=write(tmp_path / f"p.{kind}", []))))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, kind: str) -> None:
 def test_a_row_that_is_no_problem_is_named(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "p.jsonl").write_text(content)
     with pytest.raises(InputError, match=said):
-        make_splits(section(file_source(path=str(tmp_path / "p.jsonl"))))
+        deal(section(file_source(path=str(tmp_path / "p.jsonl"))))
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_an_answer_that_the_scorer_cannot_read_is_named_or_left_out(
     path = write(tmp_path / "p.jsonl", [*rows(0, 20)[:7], {"q": "Hard?", "a": answer}, *rows(7, 20)])
     source = file_source(path=path, scorer=scorer)
     with pytest.raises(InputError, match=rf"p.jsonl, row 8: {said}.*unusable: skip"):
-        make_splits(section(source))
-    splits = make_splits(section(source | {"unusable": "skip"}))
+        deal(section(source))
+    splits = deal(section(source | {"unusable": "skip"})).splits
     assert all(problem.prompt != "Hard?" for problems in splits.values() for problem in problems)
     assert "row 8: left out" in capsys.readouterr().out
 
@@ -176,4 +176,4 @@ def test_an_answer_that_the_scorer_cannot_read_is_named_or_left_out(
 def test_an_answer_that_would_take_for_ever_is_refused_in_bounded_time(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", [{"q": "Deep?", "a": "(" * 12_000}])
     with pytest.raises(InputError, match=r"row 1: math-verify does not finish reading the answer"):
-        make_splits(section(file_source(path=path, scorer="math-verify")))
+        deal(section(file_source(path=path, scorer="math-verify")))

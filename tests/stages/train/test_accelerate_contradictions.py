@@ -55,7 +55,7 @@ def test_the_file_s_arithmetic_is_part_of_the_run_s_identity_and_its_ports_are_n
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "model_sha256", lambda folder: "base")
-    monkeypatch.setattr(state, "folder_sha256", lambda folder: "problems")
+    monkeypatch.setattr(state, "file_sha256", lambda path: "problems")
     text = FSDP.read_text()
 
     def identity(text: str) -> str:

@@ -9,17 +9,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from relex.core import hop
 from relex.core.digest import folder_sha256
 from relex.core.errors import StageFailed
+from relex.core.hop import Training
+from relex.core.workspace import HOP
 from relex.params.load import Params, load
 from relex.stages.base import stage as base
 from relex.stages.problems import stage as problems
 from relex.stages.train import stage as train
 from relex.stages.train import state as train_state
 from relex.stages.train import step_stream
+from relex.stages.train.grown import grown
+from relex.stages.train.trainer import EpochSampler
 from relex.trajectory.reader import Trajectory, verify
 from tests.builders.project import ROOT, SMALL, Project
 
@@ -52,6 +58,7 @@ def undisturbed(tmp_path_factory) -> Path:
 def prepare(folder: Path, changes: dict) -> Params:
     """A project folder with problems and base."""
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    hop.write(hop.Hop(), folder / HOP)
     Project(folder).change(changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -123,10 +130,6 @@ def test_ten_kills_at_random_moments_leave_the_trajectory_of_an_undisturbed_run(
 
 
 def test_an_order_of_data_is_drawn_for_every_epoch_and_the_same_after_a_resume():
-    from types import SimpleNamespace
-
-    from relex.stages.train.trainer import EpochSampler
-
     at = SimpleNamespace(global_step=0)
     sampler = EpochSampler(prompts=30, prompts_per_step=4, repeats=2, seed=3, passes=1, state=lambda: at)
     first = list(sampler)
@@ -157,6 +160,41 @@ def test_a_budget_of_time_ends_inside_it_and_more_budget_goes_on_to_the_same_byt
     params = load(tmp_path / "params.yaml")
     train.run(params.train, params.problems)
     same(tmp_path, undisturbed)
+
+
+def test_a_training_that_a_later_hop_lets_grow_goes_on_to_the_same_bytes(undisturbed, tmp_path, monkeypatch):
+    half = {"train.budget.steps": STEPS // 2, "train.window": {"first": 1, "last": STEPS // 2, "every": 1}}
+    params = prepare(tmp_path, {**CHANGES, **half})
+    monkeypatch.chdir(tmp_path)
+    train.run(params.train, params.problems)
+    before = step_stream.read(tmp_path / step_stream.STREAM)[1]
+    assert len(before) == STEPS // 2
+    train.run(params.train, params.problems, Training(grown=1))
+    # The seconds of a step never repeat: the first half was not trained again.
+    assert step_stream.read(tmp_path / step_stream.STREAM)[1][: len(before)] == before
+    same(tmp_path, undisturbed)
+
+
+def test_a_section_grows_by_whole_strides_and_its_limits_with_it():
+    section = load(ROOT / "params.yaml").train
+    window = section.window.model_copy(update={"first": 3, "last": 11, "every": 4})
+    budget = section.budget.model_copy(update={"steps": 13, "minutes": 2.0})
+    longer = grown(section.model_copy(update={"window": window, "budget": budget}), Training(grown=2))
+    assert longer.window.steps == (3, 7, 11, 15, 19, 23, 27, 31, 35)
+    assert (longer.budget.steps, longer.budget.minutes, longer.budget.gpu_hours) == (13 + 24, 6.0, None)
+    assert grown(section, Training()) == section
+
+
+def test_the_order_of_data_goes_on_where_an_earlier_training_ended():
+    def order(before: int, step: int) -> list[int]:
+        state = lambda: SimpleNamespace(global_step=step)  # noqa: E731
+        return list(
+            EpochSampler(prompts=30, prompts_per_step=4, repeats=1, seed=3, passes=1, state=state, before=before)
+        )
+
+    whole = [index for step in range(0, 42, 7) for index in order(0, step)]
+    later = [index for step in range(0, 35, 7) for index in order(5, step)]
+    assert later == whole[5 * 4 : 5 * 4 + len(later)]
 
 
 def test_a_state_counts_only_when_it_is_complete_and_of_this_run(tmp_path, monkeypatch):

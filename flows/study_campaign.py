@@ -1,0 +1,128 @@
+"""Evidence on nights that add up: campaigns beside true RLVR from the same base (`python -m flows.study --campaign`).
+
+Every campaign is a clone of this checkout's commit in study/, in which `python -m flows.nightly` runs night after
+night: what it took is what its own ledger says. True RLVR trains on from the same base on the same problems, and is
+evaluated every so many steps on the same test problems. What was begun is gone on with.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+
+from flows.stages import run_action
+from flows.study import night, reported_whole, seeded, write_params
+from flows.study_campaign_tables import Campaign, Point, page, picture
+from relex.core.atomic import new_file, read_json, write_json, write_text
+from relex.core.errors import InputError
+from relex.core.workspace import (
+    BASE,
+    CANDIDATES,
+    EVALUATION_METRICS,
+    EXTRAPOLATION_METRICS,
+    LEDGER,
+    OBSERVED,
+    PARAMS,
+    TRAIN_SECONDS,
+    TRAJECTORY,
+)
+from relex.registry.store.night import accuracy
+from relex.retention.folders import STUDY
+
+PAGE, PICTURE = Path("docs/campaign.md"), Path("docs/campaign.svg")
+
+
+@flow(name="campaign", log_prints=True)
+def campaigns(options: Mapping[str, Any], command: str) -> None:
+    """Run the campaigns and true RLVR; docs/campaign.md where there is a true curve to hold them against.
+
+    options: seeds, nights, true_steps (0 for none), every, mode and window (None for those of params.yaml).
+    """
+    found = [_campaign(seed, options) for seed in options["seeds"]]
+    if options["true_steps"]:
+        write_text(PAGE, page(found, command))
+        with new_file(PICTURE) as temporary:
+            picture(found, temporary)
+        print(f"campaign: {PAGE}")
+    else:
+        print(page(found, command))
+
+
+def _campaign(seed: int, options: Mapping[str, Any]) -> Campaign:
+    label = "".join(f"-{options[name]}" for name in ("mode", "window") if options[name])
+    name = f"campaign-{seed}{label}"
+    folder, changes = STUDY / name, _changes(seed, options)
+    if not (folder / PARAMS).is_file():
+        folder.parent.mkdir(exist_ok=True)
+        subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+        write_params(folder / PARAMS, changes)
+    log = get_run_logger()
+    here = ["env", f"PYTHONPATH={folder.absolute()}", sys.executable, "-m", "flows.nightly"]
+    while (done := sum(row["kind"] == "night" for row in _ledger(folder))) < options["nights"]:
+        log.info("%s: night %d", name, done + 1)
+        run_action(f"{name}: night {done + 1}", here, folder)
+        if sum(row["kind"] == "night" for row in _ledger(folder)) == done:
+            break  # a plateau
+    curve: tuple[Point, ...] = ()
+    if options["true_steps"]:
+        true = f"campaign-{seed}-true"
+        if not (STUDY / true / EVALUATION_METRICS).is_file():
+            _true(true, changes, options["true_steps"], options["every"])
+        curve = _curve(STUDY / true)
+    return Campaign(seed, _ledger(folder), curve, options["true_steps"])
+
+
+def _changes(seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = seeded(seed)
+    if options["mode"]:
+        changes["nights.mode"] = options["mode"]
+    if options["window"]:
+        changes |= {"train.budget.steps": options["window"], "train.window.last": options["window"]}
+    return changes
+
+
+def _true(name: str, changes: Mapping[str, Any], steps: int, every: int) -> None:
+    """RLVR from the campaign's base to `steps`, its checkpoint after every `every` steps evaluated."""
+    shown = range(every, steps + 1, every)
+    longer = {
+        **changes,
+        **reported_whole(list(shown)),
+        "train.budget.steps": shown[-1],
+        "train.window": {"first": every, "last": shown[-1], "every": every},
+        "extrapolate.variants": [],
+    }
+    folder = night(name, longer, ("problems", "base", "train"))
+    for step, out in [*((step, CANDIDATES / f"step_{step:06d}") for step in shown), (shown[-1], OBSERVED)]:
+        if not (folder / out).is_dir():
+            where = ["--trajectory", str(TRAJECTORY), "--base", str(BASE), "--step", str(step), "--out", str(out)]
+            run_action(f"{name}: step {step}", ["relex", "materialize", *where], folder)
+    write_json(folder / EXTRAPOLATION_METRICS, {"observed_step": shown[-1]})
+    run_action(f"{name}: evaluate", ["relex", "evaluate"], folder)
+
+
+def _curve(folder: Path) -> tuple[Point, ...]:
+    """True RLVR's accuracy and seconds of training by step, the base first."""
+    evaluation = read_json(folder / EVALUATION_METRICS)
+    with open(folder / TRAIN_SECONDS, encoding="utf-8", newline="") as handle:
+        seconds = [float(row["seconds"]) for row in csv.DictReader(handle)]
+    points = []
+    for name, facts in evaluation["models"].items():
+        if facts["kind"] == "observed":  # the last step is there twice
+            continue
+        test, ood = (accuracy(evaluation, name, suite) for suite in ("test", "ood"))
+        if test is None or ood is None:
+            raise InputError("the true run was not asked every suite", where=folder / EVALUATION_METRICS, found=name)
+        points.append(Point(facts["step"], sum(seconds[: facts["step"]]), test, ood))
+    return tuple(sorted(points, key=lambda point: point.step))
+
+
+def _ledger(folder: Path) -> list[dict[str, Any]]:
+    path = folder / LEDGER
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []

@@ -1,0 +1,110 @@
+"""The campaigns' page: when true RLVR has what a hop has, and nothing claimed that was not reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.study_campaign_tables import Campaign, Point, page, picture, reached, seconds_of
+from relex.registry.store.night import Accuracy
+from tests.builders import ROOT
+
+
+def curve(*values: float) -> tuple[Point, ...]:
+    """True RLVR, evaluated every 90 steps of two seconds each, the base first."""
+    return tuple(
+        Point(
+            90 * at, 180.0 * at, Accuracy(value, value - 0.02, value + 0.02, "avg_at_4"), Accuracy(0.3, 0.2, 0.4, "x")
+        )
+        for at, value in enumerate(values)
+    )
+
+
+def line(kind: str, night: int, hop: int, steps: int, right: float, *, accepted: bool = True) -> dict[str, Any]:
+    spent = {"steps": 12, "rollouts": 3072, "rows": {"race": 500, "report": 9000}}
+    total = {"steps": steps, "rollouts": 256 * steps, "rows": {"race": 500 * steps // 12}}
+    total["seconds"] = {"base": 50.0, "train": 10.0 * steps / 12, "evaluate": 40.0 * steps / 12}
+    interval = {"value": right, "low": right - 0.02, "high": right + 0.02}
+    facts = {"kind": kind, "night": night, "hop": hop, "mode": "reground", "spent": spent, "total": total}
+    return facts | {"accepted": accepted, "step": 600, "right": {"test": interval}, "before": {"test": {"value": 0.37}}}
+
+
+def campaign(seed: int = 0, points: tuple[Point, ...] = ()) -> Campaign:
+    rows = [
+        line("hop", 1, 1, 12, 0.6),
+        line("hop", 1, 2, 24, 0.7),
+        line("night", 1, 0, 24, 0.7),
+        line("hop", 2, 1, 36, 0.7, accepted=False),
+        line("night", 2, 0, 36, 0.7),
+    ]
+    return Campaign(seed, rows, points, 360)
+
+
+def test_a_step_is_where_the_straight_lines_first_reach_an_accuracy() -> None:
+    points = curve(0.4, 0.6, 0.5, 0.8)
+    assert reached(points, 0.5) == (45.0, 90.0)
+    assert reached(points, 0.6) == (90.0, 180.0)
+    assert reached(points, 0.65) == pytest.approx((225.0, 450.0))
+    assert reached(points, 0.3) == (0.0, 0.0)
+    assert reached(points, 0.81) is None
+    assert reached((), 0.1) is None
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=9), st.floats(0.0, 1.0))
+def test_what_is_reached_lies_on_the_curve_and_nothing_before_it_is_as_high(values: list[float], value: float) -> None:
+    found = reached(curve(*values), value)
+    assert (found is None) == (max(values) < value)
+    if found is not None:
+        step, seconds = found
+        assert seconds == pytest.approx(2 * step)
+        assert all(other < value for at, other in enumerate(values) if 90 * at < step)
+
+
+def test_the_seconds_are_those_of_training_and_of_everything_but_the_base() -> None:
+    assert seconds_of(line("hop", 1, 1, 24, 0.5)) == (20.0, 100.0)
+
+
+def test_the_page_holds_nights_against_true_rlvr_and_says_what_it_never_reached() -> None:
+    text = page([campaign(0, curve(0.37, 0.5, 0.8)), campaign(1, curve(0.37, 0.5, 0.6))], "the command")
+    assert "    the command" in text
+    # .7 of .5 to .8 between steps 90 and 180: step 150, 150 / 24 times fewer; 100 of its 300 seconds.
+    assert "| 1 | 0 | 24 | 0.700 [0.680, 0.720] | - | 150 (144 to 156) | 6.2 | 100 | 300 | 33 % |" in text
+    assert "not reached by step 360" in text
+    assert "more than 15.0" in text
+    assert "**mean**" not in text  # one of the two was never reached
+    assert "refused" in text
+    assert "| 90 | 180 | 0.500 [0.480, 0.520] |" in text
+
+
+def test_seeds_that_were_all_reached_have_a_mean() -> None:
+    text = page([campaign(seed, curve(0.37, 0.5, 0.8)) for seed in (0, 1)], "the command")
+    assert "| 1 | **mean** | | | | | **6.2** | | | **33 %** |" in text
+
+
+def test_without_a_true_run_there_is_no_comparison() -> None:
+    text = page([campaign()], "the command")
+    assert "true RLVR from the same base" not in text.replace("beside true RLVR", "")
+    assert "| 1 | 2 | reground | 12 | 24 | 6,144 | 1,000 | 20 | 100 | step 600 | 0.700 [0.680, 0.720] | - | - |" in text
+
+
+def test_the_picture_is_the_same_bytes_again(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        picture([campaign(0, curve(0.37, 0.5, 0.8))], tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert b"seed 0: true RLVR" in (tmp_path / "a.svg").read_bytes()
+
+
+def test_every_campaign_is_a_clone_of_the_checkout_with_its_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.study_campaign import _changes
+
+    monkeypatch.chdir(ROOT)
+    changes = _changes(3, {"mode": "continue", "window": 45})
+    assert changes["nights.mode"] == "continue"
+    assert changes["train.window.last"] == changes["train.budget.steps"] == 45
+    assert {value for key, value in changes.items() if key.endswith("seed")} == {3}

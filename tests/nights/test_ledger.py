@@ -1,0 +1,68 @@
+"""ledger.jsonl: appended to, each line once, and nothing lost by a kill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from relex.core.errors import CorruptArtifact
+from relex.core.hop import Hop
+from relex.core.workspace import LEDGER
+from relex.nights import ledger
+from relex.nights.table import as_json, as_table
+from tests.nights.rows import SPENT, hop_row, model, night_row
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_line_is_kept_once_and_read_as_it_was_written() -> None:
+    assert ledger.read().rows == []
+    first, night = hop_row(Hop(), accepted=True, champion=model(1)), night_row(1, promoted=True)
+    for row in (first, night, first.model_copy(update={"accepted": False})):
+        ledger.append(row)
+    found = ledger.read()
+    assert found.rows == [first, night]
+    assert found.hop(Hop()) == first
+    assert found.night(Hop()) == night
+    assert found.hop(Hop(hop=2)) is None
+
+
+def test_a_torn_last_line_counts_as_never_written(capsys: pytest.CaptureFixture[str]) -> None:
+    row = hop_row(Hop(), accepted=True)
+    ledger.append(row)
+    whole = LEDGER.read_text()
+    LEDGER.write_text(whole + whole[:40])
+    assert ledger.read().rows == [row]
+    assert "torn" in capsys.readouterr().out
+    ledger.append(night_row(1, promoted=True))
+    assert len(ledger.read().rows) == 2
+
+
+@pytest.mark.parametrize("line", ["{}", "[1]", "nonsense", json.dumps({"kind": "hop", "campaign": 1})])
+def test_a_line_that_is_not_ours_is_named(line: str) -> None:
+    ledger.append(hop_row(Hop(), accepted=True))
+    LEDGER.write_text(LEDGER.read_text() + line + "\n")
+    with pytest.raises(CorruptArtifact, match=r"ledger\.jsonl: line 2: not a line of the ledger"):
+        ledger.read()
+
+
+def test_what_is_spent_adds_up() -> None:
+    both = SPENT.plus(SPENT.model_copy(update={"rows": {"gate": 7}, "disk": 9}))
+    assert (both.steps, both.all_seconds, both.rows, both.disk) == (24, 120.0, {"race": 500, "gate": 7}, 9)
+    assert both.gpu_hours == pytest.approx(0.2)
+
+
+def test_the_table_has_a_line_a_hop_and_a_line_a_night() -> None:
+    assert "no hop" in as_table(ledger.Ledger([]))
+    found = ledger.Ledger([hop_row(Hop(), accepted=True, champion=model(1)), night_row(1, promoted=True)])
+    head, first, night = as_table(found).splitlines()
+    assert head.split()[:4] == ["night", "hop", "mode", "from"]
+    for said in ("source", "v1", "0.700 [0.600, 0.800]", "promote-candidate, step 600"):
+        assert said in first
+    assert "promoted: its hops are spent" in night
+    assert [row["kind"] for row in json.loads(as_json(found))] == ["hop", "night"]
