@@ -62,6 +62,15 @@ class Spent(Section):
         return sum(self.seconds.values())
 
     @property
+    def training_seconds(self) -> float:
+        return self.seconds.get("train", 0.0)
+
+    @property
+    def other_seconds(self) -> float:
+        """Of the proof, the diagnosis and every other stage but the training."""
+        return self.all_seconds - self.training_seconds
+
+    @property
     def all_rows(self) -> int:
         return sum(self.rows.values())
 

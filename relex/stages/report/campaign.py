@@ -38,15 +38,6 @@ class Line:
         """Whether the champion stayed who it was."""
         return not self.proven or self.accepted is False
 
-    @property
-    def training_seconds(self) -> float:
-        return self.spent.seconds.get("train", 0.0)
-
-    @property
-    def other_seconds(self) -> float:
-        """Of the proof, the diagnosis and every other stage but the training."""
-        return self.spent.all_seconds - self.training_seconds
-
 
 @dataclass(frozen=True)
 class Campaign:
