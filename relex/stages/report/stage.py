@@ -33,7 +33,7 @@ from relex.stages.report.data import Night, Proven
 from relex.stages.report.headline import headline, race
 from relex.stages.report.read import read_night
 
-_HOPS = 30  # the latest ones that the table shows
+_HOPS = 12  # the latest ones that the table shows
 
 
 def run(source: Mapping[str, Any], model: str) -> None:
