@@ -11,7 +11,8 @@ import shutil
 from relex.core import hop as hops
 from relex.core import workspace
 from relex.core.hop import Hop, Model
-from relex.nights import account, ledger, policy
+from relex.ledger import lines as ledger
+from relex.nights import account, policy
 from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params
 from relex.registry import champion as champions
