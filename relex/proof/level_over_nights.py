@@ -17,7 +17,7 @@ LARGEST_SUM = float(zeta(_POWER))  # of the shares of the level, over looks with
 
 
 def share_of_level(look: int) -> float:
-    """Of the level, what the look of this number (from 1) at the same problems may spend: in (0, 1], and 1 at the first.
+    """Of the level, what the look of this number (from 1) at the same problems may spend, in (0, 1]: all at the first.
 
     ValueError for a number below 1.
     """

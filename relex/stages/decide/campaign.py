@@ -24,7 +24,7 @@ from relex.stages.decide.chance import Chance
 from relex.stages.decide.stage import played
 
 Floats = NDArray[np.float32]
-Counts = NDArray[np.uint8]
+Counts = NDArray[np.unsignedinteger]
 Draws = NDArray[np.uint16]  # whole numbers below _FACES, each as likely; a sample is right where its draw is below p
 _FACES = 1 << 16
 START = 0.5  # quality of the base: the mean of Beta(1/2, 1/2)
@@ -152,7 +152,7 @@ class Campaign:
         own, from_seed = self._draws(shape), -self._coins(shape).astype(np.uint16)  # no bit, or all of them
         draws = own ^ ((own ^ seeds[:, None]) & from_seed)
         limit = np.minimum(np.rint(p * _FACES), _FACES - 1).astype(np.uint16)
-        return np.cumsum(draws < limit, axis=0, dtype=np.uint8)
+        return np.cumsum(draws < limit, axis=0, dtype=np.min_scalar_type(len(seeds)))
 
     def _draws(self, shape: tuple[int, ...]) -> Draws:
         return np.frombuffer(self._generator.bytes(2 * math.prod(shape)), dtype=np.uint16).reshape(shape)

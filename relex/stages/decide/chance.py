@@ -18,7 +18,7 @@ from relex.proof.rounds import Look
 from relex.proof.rules import Rules
 from relex.proof.sequential import Step, spent
 
-Counts = NDArray[np.uint8]
+Counts = NDArray[np.unsignedinteger]
 Truths = NDArray[np.bool_]
 _ROUNDING = 1e-6  # a challenger so near to a bar is left to the policy
 
@@ -40,12 +40,13 @@ class Chance:
         self._bars: dict[int, list[_Bar]] = {}  # by the looks' problems
         for look in looks:
             [(_, problems, samples)] = look.asked
-            step = Step(look.share, before)
+            step, before = Step(look.share, before), look.share
+            if problems < 2:
+                continue  # one problem proves nothing
             leader, fallback = (
                 float(stdtrit(problems - 1, 1 - spent(level, step))) for level in (rules.alpha, rules.fallback_level)
             )
             self._bars.setdefault(problems, []).append(_Bar(samples, leader, fallback))
-            before = look.share
 
     def any(self, champion: Counts, challengers: Counts) -> bool:
         """Right samples of the first 1, 2, ... samples of each problem. champion: [samples, n]. challengers: the last
