@@ -52,10 +52,12 @@ _MOVES = "moves of the champion (standard error)"
 
 @dataclass(frozen=True)
 class Measured:
-    """Over campaigns: moves of the champion [campaigns], drift of its true quality [campaigns], in shares of right
-    samples, and of the night after the last the share that promotes a candidate better by each of LATE_GAINS."""
+    """Over campaigns: moves of the champion [campaigns], those to a model that is truly worse [campaigns], drift of its
+    true quality [campaigns] in shares of right samples, and of the night after the last the share that promotes a
+    candidate better by each of LATE_GAINS."""
 
     moves: NDArray[np.int64]
+    worse: NDArray[np.int64]
     drift: NDArray[np.float64]
     late: tuple[float, ...]
 
@@ -65,19 +67,20 @@ def simulate(world: World, setting: Setting, rules: Sequence[Rules], campaigns: 
     played = looks([room for room in setting.rooms if room.role == GATE], setting.plan.first, setting.plan.gate)
     chances = {one.alpha: Chance(played, one) for one in rules}
     nights = [(one, chances[one.alpha]) for one in rules]
-    moves, drift = np.zeros(campaigns, dtype=np.int64), np.zeros(campaigns)
+    (moves, worse), drift = np.zeros((2, campaigns), dtype=np.int64), np.zeros(campaigns)
     late = np.zeros(len(LATE_GAINS))
     for number in range(campaigns):
         campaign = Campaign(world, setting, np.random.default_rng((seed, number)))
         for night, (one, chance) in enumerate(nights[:-1], 1):
-            good = world.every and night % world.every == 0
+            good, before = world.every and night % world.every == 0, campaign.champion.quality
             moves[number] += campaign.night(one, chance, world.gain if good else None)
+            worse[number] += campaign.champion.quality < before
         champion = campaign.champion
         drift[number] = champion.quality - START
         for index, better in enumerate(LATE_GAINS):
             campaign.champion = champion
             late[index] += campaign.night(*nights[-1], better)
-    return Measured(moves, drift, tuple(late / campaigns))
+    return Measured(moves, worse, drift, tuple(late / campaigns))
 
 
 def table(rules: Rules, plan: Plan, nights: int, campaigns: int, seed: int) -> str:
@@ -94,9 +97,9 @@ def table(rules: Rules, plan: Plan, nights: int, campaigns: int, seed: int) -> s
         [
             f"Campaigns without a true gain ({what}, alpha {rules.alpha:g}, min_gain {rules.min_gain:g}):",
             "",
-            f"| candidates beside the champion | problems | {_MOVES} | campaigns with a move | drift in points: mean "
-            f"| 5 % quantile | lowest | {_late()} |",
-            "|---|---|---|---|---|---|---|---|---|",
+            f"| candidates beside the champion | problems | {_MOVES} | to a worse model | campaigns with a move "
+            f"| drift in points: mean | 5 % quantile | lowest | {_late()} |",
+            "|---|---|---|---|---|---|---|---|---|---|",
             *(_line(world, way, found[world, way]) for world in NO_GAIN for way in WAYS),
             "",
             f"Campaigns in which all candidates of one night in {PROGRESS.every} are better than the champion by "
@@ -120,8 +123,8 @@ def _late() -> str:
 def _line(world: World, way: Way, found: Measured) -> str:
     points = 100 * found.drift
     return (
-        f"| {world.name} | {way.name} | {_moves(found)} | {np.mean(found.moves > 0):.1%} | {points.mean():+.2f} "
-        f"| {np.quantile(points, _LOW):+.2f} | {points.min():+.2f} | {_shares(found)} |"
+        f"| {world.name} | {way.name} | {_moves(found)} | {found.worse.mean():.3f} | {np.mean(found.moves > 0):.1%} "
+        f"| {points.mean():+.2f} | {np.quantile(points, _LOW):+.2f} | {points.min():+.2f} | {_shares(found)} |"
     )
 
 
