@@ -14,11 +14,11 @@ from relex.ledger.lines import Ledger, Spent
 def spent(hop: Hop, ledger: Ledger) -> Spent:
     """By this hop alone, also where its training went on from an earlier one's. disk is left at 0.
 
-    ledger: the hops before it. InputError where a stage's file is missing or lacks a figure.
+    ledger: the hops before it, of every campaign. InputError where a stage's file is missing or lacks a figure.
     """
     train, evaluation = read_json(workspace.TRAIN_METRICS), read_json(workspace.EVALUATION_METRICS)
-    timings: dict[str, Any] = {path.stem: read_json(path) for path in sorted(workspace.TIMINGS.glob("*.json"))}
     try:
+        timings = _timings(ledger)
         whole = Spent(
             steps=train["steps"],
             rollouts=train["completions"],
@@ -54,3 +54,10 @@ def _less(whole: Spent, earlier: Spent) -> Spent:
             "gpu_hours": max(0.0, round(whole.gpu_hours - earlier.gpu_hours, 5)),
         }
     )
+
+
+def _timings(ledger: Ledger) -> dict[str, Any]:
+    """By stage; without those that were up to date, whose seconds an earlier hop has spent."""
+    since = max((row.when for row in ledger.hops), default="")
+    found = {path.stem: read_json(path) for path in sorted(workspace.TIMINGS.glob("*.json"))}
+    return {stage: facts for stage, facts in found.items() if facts.get("ended", since) >= since}

@@ -81,6 +81,22 @@ def test_two_hops_make_a_night_and_the_next_night_begins_at_the_champion(project
     assert third.training == Training(before=3, grown=1)
 
 
+def test_a_stage_that_did_not_run_again_costs_a_hop_nothing(project: Path) -> None:
+    params = limited(project)
+    turn.begin(params)
+    finish(project, params, 1, promoted=False)
+    write_json(workspace.TIMINGS / "base.json", {"seconds": 7.0, "ended": "2026-01-01T00:00:00Z"})
+    turn.end(params)
+    finish(project, params, 2, promoted=False)
+    write_json(workspace.TIMINGS / "evaluate.json", {"seconds": 3.0, "ended": "2999-01-01T00:00:00Z"})
+    turn.end(params)
+    first, second = ledger.read().hops
+    assert first.spent.seconds == {"base": 7.0, "evaluate": 10.0, "train": 10.0}
+    # The training is the same one, gone on with: nothing of its ten seconds is new.
+    assert second.spent.seconds == {"evaluate": 3.0, "train": 0.0}
+    assert second.total.all_seconds == 30.0
+
+
 def test_a_kill_between_the_ledger_and_what_comes_after_it_changes_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,7 @@ def decision_of(
     models: name -> kind, step, model_sha256, folder (metrics/evaluate.json). source: the rows.
     """
     outcome, spending = played(models, protocol.rooms, protocol.plan, source, rules)
+    rules = rules.at(protocol.plan.look)
     winner = outcome.promoted or (CHAMPION if CHAMPION in models else None)
     result = "keep-champion"
     if outcome.promoted:

@@ -33,6 +33,7 @@ from relex.stages.evaluate.metrics import summarise
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.evaluate.row_store import RowStore, output_table
 from relex.stages.evaluate.schema import OUTPUT
+from relex.stages.evaluate.suites.params import SplitSource
 from relex.stages.evaluate.suites.suite import Suite, load_suites
 
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
@@ -44,7 +45,7 @@ def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | N
         suites, contestants = load_suites(evaluate, problems), load_contestants(champion)
         store = RowStore(workspace.ROWS_CACHE, engine_facts(evaluate))
         with Generation(evaluate, store, contestants) as generation:
-            evaluation = Evaluation(evaluate, decide, suites, contestants, store, generation)
+            evaluation = Evaluation(evaluate, decide, suites, contestants, store, generation, look_of(evaluate))
             plan = evaluation.plan()
             evaluation.carry_out(plan)
             details.update(generation.spent)
@@ -67,8 +68,10 @@ class Evaluation:
         contestants: list[Contestant],
         store: RowStore,
         generation: Generation,
+        look: int = 1,
     ):
-        self._settings, self._rules = settings, rules
+        """look: which one at these problems of the gate this is, 1 for fresh ones."""
+        self._settings, self._rules, self._look = settings, rules, look
         self._suites = {suite.name: suite for suite in suites}
         self._contestants = {contestant.name: contestant for contestant in contestants}
         self._rooms = planned.rooms_of(suites)
@@ -93,7 +96,7 @@ class Evaluation:
     def _planned(self, rows: int | None) -> Plan:
         candidates = planned.racers(self._contestants.values())
         champion = CHAMPION in self._contestants
-        plan = planned.planned(self._settings, self._rooms, candidates, champion, rows)
+        plan = planned.planned(self._settings, self._rooms, candidates, champion, rows, self._look)
         print(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))
         return plan
 
@@ -203,6 +206,15 @@ class Evaluation:
                 for part in (RACE, GATE, GUARDS, REPORT)
             },
         }
+
+
+def look_of(settings: Evaluate) -> int:
+    """Which look at its validation problems this hop's is: those of splits are fresh for every hop as long as the
+    source has others, those of any other source are the same every time."""
+    dealt = read_json(workspace.SLICE)
+    chosen_on = [suite for suite in settings.suites if suite.role == "validation"]
+    fresh = all(isinstance(suite.source, SplitSource) for suite in chosen_on)
+    return int(dealt["looks"]) if fresh else int(dealt["slice"]) + 1
 
 
 def _rollouts() -> int:
