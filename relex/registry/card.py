@@ -177,6 +177,7 @@ def _facts(params: Params, lineage: dict[str, Any], licence: str) -> str:
     base = {
         "hub": f"{source.get('repo')} at {source.get('revision')}",
         "folder": Path(str(source.get("path", ""))).name,
+        "package": f"{source.get('package')} {source.get('version')}",
         "embedded": f"a tiny Qwen3 decoder pretrained by this project, seed {source.get('seed')}",
     }[source["kind"]]
     rows = {

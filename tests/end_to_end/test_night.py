@@ -257,7 +257,7 @@ def test_the_next_night_begins_at_the_champion_and_is_asked_fresh_problems(first
         assert set(row["spent"]["rows"]) == {"race", "gate", "guards", "report"}
     assert len(versions(project)) == 1 + rows[2]["accepted"]
     # Each hop is kept: an earlier one comes back, and nothing of it has to run again.
-    for command in (["dvc", "exp", "apply", "night-0001-hop-1", "--force"], ["dvc", "checkout"], ["dvc", "repro"]):
+    for command in (["dvc", "exp", "apply", "night-0001-hop-1"], ["dvc", "checkout"], ["dvc", "repro"]):
         done = project.run(*command)
         assert done.returncode == 0, done.stdout[-4000:]
     assert "up to date" in done.stdout
