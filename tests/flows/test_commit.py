@@ -50,9 +50,9 @@ def test_a_hop_s_own_files_are_committed_and_the_tree_is_clean(project: Path) ->
     assert git_state()["dirty"] is False  # what nights write is nobody's change
     assert "on work, Night 1, hop 1: version 4, step 600" in commit.commit()
     assert git("status", "--porcelain") == ""
-    assert git("show", "--name-status", "--format=").split() == [
-        *("M", "dvc.lock", "M", "hop.json", "A", "ledger.jsonl"),
-        *("R100", "metrics/old.json", "metrics/new.json"),
+    assert git("show", "--name-status", "--no-renames", "--format=").split() == [
+        *("M", "dvc.lock", "M", "hop.json", "A", "ledger.csv", "A", "ledger.jsonl"),
+        *("A", "metrics/new.json", "D", "metrics/old.json"),
     ]
     assert "so it is" in git("log", "-1", "--format=%B")
     assert git("rev-list", "--count", "HEAD") == "2"
