@@ -45,6 +45,13 @@ def campaigns(options: Mapping[str, Any], command: str) -> None:
 
     options: seeds, nights, true_steps (0 for none), every, mode and window (None for those of params.yaml).
     """
+    if 0 < options["true_steps"] < options["every"]:
+        raise InputError(
+            "true RLVR ends before its first checkpoint that is evaluated",
+            where="--true-steps",
+            expected=f"at least --every ({options['every']})",
+            found=options["true_steps"],
+        )
     found = [_campaign(seed, options) for seed in options["seeds"]]
     if options["true_steps"]:
         write_text(PAGE, page(found, command))
@@ -62,6 +69,7 @@ def _campaign(seed: int, options: Mapping[str, Any]) -> Campaign:
     if not (folder / PARAMS).is_file():
         folder.parent.mkdir(exist_ok=True)
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+    if not _ledger(folder):  # a kill after the clone must not leave the committed seed in force
         write_params(folder / PARAMS, changes)
     log = get_run_logger()
     here = ["env", f"PYTHONPATH={folder.absolute()}", sys.executable, "-m", "flows.nightly"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect.logging import disable_run_logger
 
 from flows.study_campaign_tables import Campaign, Point, page, picture, reached, seconds_of
+from relex.core.errors import InputError
+from relex.params.load import load
 from relex.registry.store.night import Accuracy
 from tests.builders import ROOT
 
@@ -108,3 +112,26 @@ def test_every_campaign_is_a_clone_of_the_checkout_with_its_seed(
     assert changes["nights.mode"] == "continue"
     assert changes["train.window.last"] == changes["train.budget.steps"] == 45
     assert {value for key, value in changes.items() if key.endswith("seed")} == {3}
+
+
+def test_a_true_run_that_ends_before_its_first_checkpoint_is_refused() -> None:
+    from flows.study_campaign import campaigns
+
+    with pytest.raises(InputError, match=r"--true-steps: .*expected at least --every \(90\); found 50"):
+        campaigns.fn({"seeds": [0], "nights": 1, "true_steps": 50, "every": 90}, "the command")
+
+
+def test_a_clone_whose_maker_was_killed_gets_its_own_seed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import study_campaign
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    clone = tmp_path / "study/campaign-7"
+    clone.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", clone / "params.yaml")  # as the clone left it
+    options = {"seeds": [7], "nights": 0, "true_steps": 0, "every": 90, "mode": None, "window": None}
+    with disable_run_logger():
+        study_campaign._campaign(7, options)
+    assert load(clone / "params.yaml").train.seed == 7
