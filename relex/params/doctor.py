@@ -50,19 +50,19 @@ def examine(path: Path, root: Path | None = None, *, timed: bool = True) -> tupl
 
 
 def _night(params: Params, root: Path, timed: bool) -> list[str]:
-    """What a night writes and takes, as far as the base's size can be known."""
+    """What a hop of a night writes and takes, as far as the base's size can be known."""
     try:
         found = base_size(params.base, root)
     except InputError:
-        return ["a night    disk need unknown: the base is not there"]
+        return ["a hop      disk need unknown: the base is not there"]
     if found is None:
         assert isinstance(params.base.source, HubBase)
-        return [f"a night    {unknown_size(params.base.source, params.train, params.extrapolate)}"]
+        return [f"a hop      {unknown_size(params.base.source, params.train, params.extrapolate)}"]
     need = night_bytes(found, params.train, params.extrapolate)
     window = params.train.window
     cost = night_cost.page(params, found, need, proof_ahead.most_rows(params), root) if timed else []
     return [
-        f"a night    {show_bytes(need.total)} disk:",
+        f"a hop      {show_bytes(need.total)} disk; at most {params.nights.budget.hops} a night (nights.budget.hops):",
         f"             trajectory {show_bytes(need.trajectory)} ({len(window.steps)} steps, {params.train.codec})",
         f"             training state, two copies {show_bytes(need.training_state)}",
         f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets)",

@@ -69,7 +69,7 @@ def page(params: Params, found: CheckpointSize, need: DiskNeed, rows: int | None
     assumed += ["vLLM no quicker"] if params.evaluate.backend == "vllm" else []
     assumed += [] if rows is not None else ["no proof, as the sizes of its suites are not known yet"]
     lines += [
-        f"time       about {_show(total)}, more likely less, estimated: {told}",
+        f"time       of a hop about {_show(total)}, more likely less, estimated: {told}",
         f"             measured now, on {rates.device}, on a stand-in of the base's size: {how}",
         f"             assumed: {', '.join(assumed)}",
     ]
