@@ -13,6 +13,7 @@ from relex.core.errors import CorruptArtifact, InputError
 from relex.proof.rules import Rules
 from relex.proving.folder import ProofFolder
 from relex.stages.decide import stage as decide
+from relex.stages.decide.stage import Places
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,28 @@ def proven(folder: ProofFolder) -> Evidence:
         raise InputError("not the folder of a proof", where=folder.root, found=error, todo="relex prove") from None
     if (models, suites) != asked:
         raise CorruptArtifact("the evaluation is of other models or problems than were asked for", where=folder.root)
-    again = json.loads(json.dumps(decide.replay(rules, folder.decided), allow_nan=False))
+    again = replayed(written, rules, folder.decided, folder.decision, "the same `relex prove` again decides again")
+    if again["promote"]:
+        _check_unchanged(Path(again["winner_folder"]), again["winner_model_sha256"])
+    return Evidence(request, evaluation, again)
+
+
+def replayed(written: dict[str, Any], rules: Rules, places: Places, where: Path, todo: str) -> dict[str, Any]:
+    """The decision that the rows give, as JSON, once it is the one that was `written`; else CorruptArtifact.
+
+    where: the file that it was read from. todo: what makes it anew.
+    """
+    again: dict[str, Any] = json.loads(json.dumps(decide.replay(rules, places), allow_nan=False))
     if written != again:
         differing = sorted(key for key in written.keys() | again.keys() if written.get(key) != again.get(key))
         raise CorruptArtifact(
             "the decision is not what the rows give",
-            where=f"{folder.decision}: {', '.join(differing)}",
+            where=f"{where}: {', '.join(differing)}",
             expected=again["sentence"],
             found=written.get("sentence"),
-            todo="the same `relex prove` again decides again",
+            todo=todo,
         )
-    if again["promote"]:
-        _check_unchanged(Path(again["winner_folder"]), again["winner_model_sha256"])
-    return Evidence(request, evaluation, again)
+    return again
 
 
 def _check_unchanged(winner: Path, expected: str) -> None:
