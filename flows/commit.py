@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from relex.core.atomic import scratch_folder
-from relex.core.workspace import HISTORY, HOP, LEDGER, LEDGER_TABLE, METRICS, PARAMS, STATE
+from relex.core.workspace import PARAMS, STATE
 from relex.ledger import lines as ledger
 from relex.ledger.lines import HopRow
 from relex.params.load import load
+from relex.registry.store.facts import OWN
 
-OWN = (Path("dvc.lock"), HOP, LEDGER, LEDGER_TABLE, HISTORY, METRICS)
 _BUSY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG")
 
 

@@ -140,7 +140,7 @@ def _artifact(winner: Winner | None) -> dict[str, str]:
 def git_state() -> dict[str, Any]:
     """Commit, and whether the work tree differs from it in more than what nights write; null outside a repository."""
     commit = _git("rev-parse", "HEAD")
-    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){path}" for path in _OWN))
+    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){path}" for path in OWN))
     return {"commit": commit, "dirty": bool(dirty) if commit else None}
 
 
@@ -149,8 +149,8 @@ def artifact_hashes() -> dict[str, str]:
     return {path: md5 for path, md5 in dvc_lock.recorded().items() if path in _LINEAGE_OUTS}
 
 
-# Under version control and written by nights themselves (flows/commit.py).
-_OWN = (
+# Under version control and written by nights themselves; flows/commit.py commits them.
+OWN = (
     dvc_lock.LOCK,
     workspace.HOP,
     workspace.LEDGER,
