@@ -31,7 +31,6 @@ def hop(
     from relex.core import hop as hops
     from relex.core.night_lock import night_lock
     from relex.nights.present import told
-    from relex.params.load import read_params
 
     if begin + end + fetch > 1:
         raise typer.BadParameter("give one of --begin, --end and --fetch")
@@ -39,6 +38,7 @@ def hop(
         typer.echo(told(hops.read()))
         return
     from relex.nights import turn
+    from relex.params.load import read_params
 
     action = turn.begin if begin else turn.end if end else turn.fetch
     with contextlib.nullcontext() if in_night else night_lock():

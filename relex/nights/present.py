@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from relex.core import hop as hops
 from relex.core.digest import json_sha256
 from relex.core.hop import Hop
 from relex.ledger import lines as ledger
-from relex.params.load import Params
+
+if TYPE_CHECKING:
+    from relex.params.load import Params
 
 # Another try is worth while once one of these changed.
 _SETTINGS = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide", "nights")

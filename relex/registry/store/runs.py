@@ -17,7 +17,6 @@ from relex.core.digest import file_sha256, json_sha256
 from relex.core.workspace import STATE
 from relex.params.load import Params
 from relex.params.redact import redact
-from relex.proving.folder import ProofFolder
 from relex.registry.store import nights_view
 from relex.registry.store.connection import Connection, run_tags
 from relex.registry.store.night import Decision
@@ -27,6 +26,8 @@ from relex.stages.train import step_stream
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from relex.proving.folder import ProofFolder
 
 NIGHT_TAG, KIND_TAG, MODEL_TAG, COMPLETE_TAG = "relex.night", "relex.kind", "relex.model", "relex.complete"
 HOP_TAG = "relex.hop"  # core.hop.Hop.name, such as night-0003-hop-2
