@@ -22,6 +22,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from relex.core import hop
+from relex.core.workspace import HOP
+
 _FIRST = 5  # steps that warm up caches
 
 
@@ -57,6 +60,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {"every step": [], "the last two": []}
     with tempfile.TemporaryDirectory(prefix="relex-bench-") as name:
         folder = Path(name)
+        hop.write(hop.Hop(), folder / HOP)
         for _ in range(asked.repeats):
             for kind, first in (("every step", 1), ("the last two", asked.steps - 1)):
                 write_params(asked.params, folder / "params.yaml", asked.steps, first)
