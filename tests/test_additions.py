@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from relex.core import hop
+from relex.core.workspace import HOP
 from relex.trajectory.manifest import load as load_manifest
 from tests.builders import ROOT
 from tests.builders.nights import make_project
@@ -124,6 +126,7 @@ class Changed:
     def __init__(self, folder: Path):
         self.root, self.work = folder / "code", folder / "work"
         self.work.mkdir()
+        hop.write(hop.Hop(), self.work / HOP)
         shutil.copytree(ROOT / "relex", self.root / "relex", ignore=shutil.ignore_patterns("__pycache__"))
 
     def add(self, edits: Edits) -> None:

@@ -52,7 +52,8 @@ def deal(section: Problems, slice_number: int = 0) -> Deal:
     """The problems of every split that has a size. Slices differ in their validation problems alone: whatever is left
     of the source is dealt to them in turn, `sizes.validation` each, and begins again where it ends."""
     sizes, seen = section.sizes, set[str]()
-    streams = SOURCES[type(section.source)](section.source, sizes, section.seed, slice_number)
+    together = sizes.model_copy(update={"validation": sizes.validation * (slice_number + 1)})
+    streams = SOURCES[type(section.source)](section.source, together, section.seed)
     splits = _fill(streams, sizes, seen)
     slices = [splits["validation"]]
     while len(slices) <= slice_number:
@@ -64,18 +65,17 @@ def deal(section: Problems, slice_number: int = 0) -> Deal:
     return Deal(splits | {"validation": used}, slices[0], slice_number // len(slices) + 1)
 
 
-def _sorting(source: SortDigits, sizes: Sizes, seed: int, slices: int) -> Streams:
+def _sorting(source: SortDigits, sizes: Sizes, seed: int) -> Streams:
     generator = random.Random(seed)
     return _two(_sort_digits(source.lengths, generator), _sort_digits(source.ood_lengths, generator))
 
 
-def _sums(source: Addition, sizes: Sizes, seed: int, slices: int) -> Streams:
+def _sums(source: Addition, sizes: Sizes, seed: int) -> Streams:
     return _two(_addition(source.numbers, source.template, seed), _addition(source.ood_numbers, source.template, seed))
 
 
-def _task(source: ReasoningGym, sizes: Sizes, seed: int, slices: int) -> Streams:
-    wanted = sizes.train + sizes.validation * (slices + 1) + sizes.test + sizes.ood
-    return _two(_gym(source, wanted, seed, ood=False), _gym(source, wanted, seed, ood=True))
+def _task(source: ReasoningGym, sizes: Sizes, seed: int) -> Streams:
+    return _two(_gym(source, sizes, seed, ood=False), _gym(source, sizes, seed, ood=True))
 
 
 def _two(in_domain: Iterator[Problem], ood: Iterator[Problem]) -> Streams:
@@ -97,12 +97,12 @@ def _addition(numbers: tuple[int, int], template: str, seed: int) -> Iterator[Pr
         yield make_problem(template.replace("{question}", f"{a} + {b}"), str(a + b), "integer")
 
 
-def _gym(source: ReasoningGym, wanted: int, seed: int, *, ood: bool) -> Iterator[Problem]:
+def _gym(source: ReasoningGym, sizes: Sizes, seed: int, *, ood: bool) -> Iterator[Problem]:
     items = gym(
         source.task,
         source.ood_config if ood else source.config,
         seed=seed + ood,
-        size=wanted * _DRAWS_PER_PROBLEM,
+        size=(sizes.train + sizes.validation + sizes.test + sizes.ood) * _DRAWS_PER_PROBLEM,
         template=source.template,
         threshold=source.threshold,
         scorer=source.scorer,
@@ -111,7 +111,7 @@ def _gym(source: ReasoningGym, wanted: int, seed: int, *, ood: bool) -> Iterator
     return _usable(items, skip=False)
 
 
-def _table(source: FileProblems | DatasetProblems, sizes: Sizes, seed: int, slices: int) -> Streams:
+def _table(source: FileProblems | DatasetProblems, sizes: Sizes, seed: int) -> Streams:
     """A stream per split, each in an order that the seed and the problems' content decide, not the file."""
     if isinstance(source, FileProblems):
         one, several = source.path, source.paths
@@ -235,8 +235,8 @@ def _draw(stream: Iterator[Problem], wanted: int, seen: set[str], name: str) -> 
     return found
 
 
-# How each kind of source is dealt: (its section, the sizes, the seed, how many slices after the first) -> streams.
-SOURCES: Mapping[type, Callable[[Any, Sizes, int, int], Streams]] = {
+# How each kind of source is dealt: (its section, the sizes, the seed) -> streams.
+SOURCES: Mapping[type, Callable[[Any, Sizes, int], Streams]] = {
     SortDigits: _sorting,
     Addition: _sums,
     ReasoningGym: _task,
