@@ -691,6 +691,12 @@ CASES = (
     Case(
         "registry", "a forced promotion without a reason", "relex promote 1 --force", lambda: None, "needs its reason"
     ),
+    # hops and the ledger
+    Case("hop", "no hop.json", "relex hop", gone("hop.json"), "hop.json: the file is missing"),
+    Case("hop", "cut off", "relex train", cut("hop.json"), "hop.json"),
+    Case("hop", "a key changed by hand", "relex train", text('"hop": 1', '"hop": 2', "hop.json"), "changed by hand"),
+    Case("hop", "a line of the ledger that is none", "relex ledger", written("ledger.jsonl", b"{}\n"), "ledger.jsonl"),
+    Case("hop", "an unknown mode", "relex hop --begin", params(nights__mode="always"), "nights.mode"),
     # the night
     Case("night", "a cron line that is none", f"{NIGHTLY} --serve '0 25 * * *'", lambda: None, "--serve"),
     Case(

@@ -19,6 +19,7 @@ from relex.core.workspace import HOP
 
 Mode = Literal["fresh", "reground", "continue"]
 _SEAL = "sha256"
+_BACK = "`git checkout hop.json` or `dvc exp apply` brings one back"
 
 
 class Model(Section):
@@ -70,12 +71,14 @@ class Hop(Section):
 
 def read(path: Path = HOP) -> Hop:
     """The present hop; InputError for a file that is missing, not a hop's, or was changed by hand."""
+    if not path.exists():
+        raise InputError("the file is missing", where=path, todo=_BACK)
     found: Any = read_json(path)
     if not isinstance(found, dict) or found.get(_SEAL) != _sealed(found)[_SEAL]:
         raise InputError(
             "not a hop as it was written: a key was changed by hand, or the file is of something else",
             where=path,
-            todo="`git checkout hop.json` or `dvc exp apply` brings one back; what may be changed is in params.yaml",
+            todo=f"{_BACK}; what may be changed is in params.yaml",
         )
     try:
         return Hop.model_validate({key: value for key, value in found.items() if key != _SEAL})

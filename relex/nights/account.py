@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from relex.core import workspace
@@ -12,6 +13,7 @@ from relex.core.hop import Hop, Model
 from relex.ledger.lines import HopRow, Ledger, NightRow, Right, Spent
 from relex.ledger.spending import spent
 from relex.registry.store import night
+from relex.trajectory.reader import CACHE
 
 _ARTIFACTS = (workspace.TRAJECTORY, workspace.CANDIDATES, workspace.BASE)  # what of a hop takes room on the disk
 
@@ -79,8 +81,10 @@ def _right(evaluation: dict[str, Any], model: str) -> dict[str, Right]:
     }
 
 
-def _bytes(folder: Any) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+def _bytes(folder: Path) -> int:
+    """Of an artifact's own files: a trajectory's cache depends on how often its training was interrupted."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] != CACHE)
+    return sum(path.stat().st_size for path in files)
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ a torn one.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import shutil
 from collections.abc import Collection, Mapping
@@ -48,8 +49,9 @@ def moving_tensors(base: CheckpointReader) -> dict[str, tuple[str, tuple[int, ..
 class TrajectoryWriter:
     """Creates a trajectory of deltas and appends steps to it.
 
-    A folder that already holds the same base, codec and identity is continued, with its steps; anything else under
-    that name is removed and begun anew, with a manifest without steps.
+    A folder that already holds the same base, codec and identity is continued, with its steps up to the first whose
+    file is missing or has another size; anything else under that name is removed and begun anew, with a manifest
+    without steps.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class TrajectoryWriter:
                 self._manifest = found
                 atomic.remove_leftovers(self.folder)
                 atomic.remove_leftovers(self.folder / STEPS)
+                whole = itertools.takewhile(self._is_whole, found.steps)
+                self.truncate(max((step.step for step in whole), default=0))
                 return
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -88,6 +92,10 @@ class TrajectoryWriter:
     def steps(self) -> tuple[int, ...]:
         """The steps that are complete on disk."""
         return tuple(step.step for step in self._manifest.steps)
+
+    def _is_whole(self, step: Step) -> bool:
+        paths = [(self.folder / file.file, file.bytes) for file in step.files]
+        return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
     def truncate(self, last: int) -> None:
         """Forget the steps after `last`: what a run that resumes from an earlier state will write again."""

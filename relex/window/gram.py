@@ -54,14 +54,13 @@ def load_cache(cache: Path, manifest: Manifest) -> tuple[int, dict[str, Array]]:
     path = cache / _NAME
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-        key = json.loads(metadata.get("key", "null"))
+            key = json.loads((file.metadata() or {}).get("key", "null"))
         stored = load_file(path)
     except (OSError, ValueError, safetensors.SafetensorError):
         return 0, {}
-    if not isinstance(key, dict) or _key(manifest, 0) | {"steps": None} != key | {"steps": None}:
+    if not isinstance(key, dict) or key.pop("sha256", None) != _digest(stored):
         return 0, {}
-    if metadata.get("sha256") != _digest(stored):
+    if _key(manifest, 0) | {"steps": None} != key | {"steps": None}:
         return 0, {}
     wanted, held = _key(manifest, len(manifest.steps))["steps"], key["steps"]
     known = next(
@@ -83,11 +82,13 @@ def load_cache(cache: Path, manifest: Manifest) -> tuple[int, dict[str, Array]]:
 def save_cache(cache: Path, manifest: Manifest, grams: Mapping[str, Array]) -> None:
     """Keep G [T, T] of every tensor; silently nothing where the trajectory cannot be written to."""
     lower = np.tril_indices(len(manifest.steps))
-    key = json.dumps(_key(manifest, len(manifest.steps)), sort_keys=True)
     triangles = {name: gram[lower] for name, gram in grams.items()}
+    key = _key(manifest, len(manifest.steps)) | {"sha256": _digest(triangles)}
+    # One entry: the library writes several in a random order, and equal matrices would be unequal files.
+    metadata = {"key": json.dumps(key, sort_keys=True)}
     try:
         with atomic.new_file(cache / _NAME) as temporary:
-            save_file(triangles, temporary, metadata={"key": key, "sha256": _digest(triangles)})
+            save_file(triangles, temporary, metadata=metadata)
     except OSError:
         return
 

@@ -78,7 +78,8 @@ def test_adam_moves_no_weight_further_than_its_learning_rate_allows(folder, tmp_
 def test_the_manifest_says_what_made_the_trajectory(folder):
     identity = json.loads((folder / "trajectory/manifest.json").read_text())["identity"]
     assert identity["base_sha256"] == model_sha256(folder / "base")
-    assert identity["train"]["window"]["last"] == 6
+    assert identity["train"]["window"] == {"first": 1, "every": 1}  # without its end: a run that ended can go on
+    assert identity["train"]["learning_rate"] == SMALL["train.learning_rate"]
 
 
 def test_completions_for_the_scan_are_on_prompts_that_were_not_trained_on(folder):
@@ -89,10 +90,13 @@ def test_completions_for_the_scan_are_on_prompts_that_were_not_trained_on(folder
     assert not prompts & trained
 
 
-def test_training_again_gives_the_same_bytes_whatever_an_interrupted_run_left(folder, monkeypatch):
+@pytest.mark.parametrize("damage", ["half a step", "no step"])
+def test_training_again_gives_the_same_bytes_whatever_an_interrupted_run_left(folder, monkeypatch, damage):
+    """The kept state is of the last step: one whose window is not whole is not gone on from."""
     monkeypatch.chdir(folder)
     before = Trajectory(folder / "trajectory").sha256, folder_sha256(folder / "trajectory/steps")
-    (folder / "trajectory/steps/000006.safetensors").write_bytes(b"half a step")
+    step = folder / "trajectory/steps/000006.safetensors"
+    step.write_bytes(b"half a step") if damage == "half a step" else step.unlink()
     params = load(folder / "params.yaml")
     train.run(params.train, params.problems)
     assert (Trajectory(folder / "trajectory").sha256, folder_sha256(folder / "trajectory/steps")) == before
