@@ -61,4 +61,4 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(PIP) torch==2.13.0
 	$(PIP) --no-deps -r $(LOCK)
 	$(PIP) --no-deps --no-build-isolation -e .
-	@printf '%s\n' "$(CURDIR)" > $@
+	@printf '%s\n' "$(CURDIR)" > $@.new && mv $@.new $@

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import venv
 from pathlib import Path
@@ -50,9 +51,20 @@ def mend_scripts(folder: Path) -> int:
     return mended
 
 
+def separate(path: Path) -> None:
+    """Give the file a content of its own where it is a hard link, as in a folder that `cp -al` made."""
+    if path.stat().st_nlink > 1:
+        temporary = path.with_name(f".tmp-{path.name}")
+        shutil.copy2(path, temporary)
+        temporary.replace(path)
+
+
 def main() -> None:
     """Mend the environment that this interpreter belongs to."""
-    mended = mend_scripts(Path(sys.prefix) / "bin")
+    folder = Path(sys.prefix)
+    mended = mend_scripts(folder / "bin")
+    for written in (folder / "pyvenv.cfg", *(folder / "bin").glob("[Aa]ctivate*")):
+        separate(written)
     builder = venv.EnvBuilder(symlinks=True)
     context = builder.ensure_directories(sys.prefix)
     builder.create_configuration(context)

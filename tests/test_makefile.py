@@ -1,7 +1,7 @@
 """The environment that make keeps, with the real Makefile and a real venv; only pip is a small stand-in for 4 GB.
 
-The stand-in does what pip does to an environment: it writes console scripts with the interpreter that runs it, leaves
-what is installed alone, and redoes an editable install each time.
+The stand-in does what pip does to an environment: it writes console scripts with the interpreter that runs it, as new
+files, leaves what is installed alone, and redoes an editable install each time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +28,14 @@ def script(name):
     if " " in head:
         head = "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''\n" % sys.executable
     path = folder / "bin" / name
+    path.unlink(missing_ok=True)
     path.write_text(head + "import sys; print(sys.prefix)\n")
     path.chmod(0o755)
 if "-r" in sys.argv and not (folder / "bin/dvc").exists():
     script("dvc")
 if "-e" in sys.argv:
     script("relex")
+    (folder / "editable").unlink(missing_ok=True)
     (folder / "editable").write_text(str(pathlib.Path.cwd()))
 """
 
@@ -98,10 +102,14 @@ def test_after_the_folder_moved_make_mends_the_environment(made: Path, tmp_path:
     assert_sound(tmp_path / "back")
 
 
-def test_a_copied_folder_has_an_environment_of_its_own(made: Path, tmp_path: Path) -> None:
-    shutil.copytree(made, tmp_path / "copy", symlinks=True)
+@pytest.mark.parametrize("copy", [shutil.copy2, os.link], ids=["bytes", "hard links"])
+def test_a_copied_folder_has_an_environment_of_its_own(made: Path, tmp_path: Path, copy: Callable[..., Any]) -> None:
+    shutil.copytree(made, tmp_path / "copy", symlinks=True, copy_function=copy)
     make(tmp_path / "copy")
     assert_sound(tmp_path / "copy")
+    asked = (made / ".venv/pip.log").read_text()
+    make(made)
+    assert (made / ".venv/pip.log").read_text() == asked  # its stamp is its own
     assert_sound(made)
 
 
