@@ -69,7 +69,14 @@ class Directed:
         directions[:, rows] = self.directions
         return replace(self, directions=directions)
 
-    def needed(self) -> tuple[list[int], Directed]:
-        """The steps that any direction needs (one at least), and the same over those steps alone."""
+    def needed(self, together: int = 1) -> tuple[list[int], Directed]:
+        """The steps that any direction needs (one at least), and the same over those steps alone.
+
+        together: steps that are added up with each other before they come to the rest. All of such a group are needed
+        with any one: a sum over the whole window is the same bits then. A single step is a group by itself.
+        """
+        count = self.directions.shape[1]
         used = np.flatnonzero(self.directions.any(axis=0)).tolist() or [0]
+        if len(used) > 1:
+            used = [step for step in range(count) if step // together in {one // together for one in used}]
         return used, replace(self, directions=np.ascontiguousarray(self.directions[:, used]))

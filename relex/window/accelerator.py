@@ -96,7 +96,10 @@ class Accelerator:
     def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
         """See arithmetic.Arithmetic."""
         moved, origin = self._deltas(opened, block)
-        along = torch.from_numpy(weights.directions).to(self._device) @ moved.double()
+        along = torch.zeros(len(weights.directions), moved.shape[1], dtype=torch.float64, device=self._device)
+        # Step by step: how a matrix product adds depends on its shape, that is on which other sums are asked for.
+        for row, column in zip(moved, torch.from_numpy(weights.directions).to(self._device).T, strict=True):
+            along.addcmul_(column[:, None], row.double())
         which, amounts = (torch.from_numpy(part).to(self._device) for part in (weights.which, weights.amounts))
         total = along[which].mul_(amounts[:, None])
         onto = origin if onto_base else torch.zeros_like(origin)

@@ -26,6 +26,8 @@ from relex.window.kernels import decode as kernels
 from relex.window.opened import Handles, Opened, bad_values
 from relex.window.rows import Window
 
+TOGETHER = kernels.TILE  # steps whose terms the sums of a processor add up before they come to the rest
+
 
 class Stream:
     """Passes over a window. A context manager that owns the threads."""
@@ -130,7 +132,7 @@ class Stream:
 
     def sums_of(self, name: str, weights: Directed, emit: Emit, *, onto_base: bool = True) -> None:
         """sums() of a tensor that is not open; steps that no row gives a weight are not read."""
-        used, weights = weights.needed()
+        used, weights = weights.needed(TOGETHER)
         with self.opened(name, which=used) as opened:
             self.sums(opened, weights, emit, onto_base=onto_base)
 

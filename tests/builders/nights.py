@@ -22,6 +22,8 @@ from relex.params.load import Params, load
 from relex.registry import champion as champions
 from relex.registry.store import dvc_lock
 from relex.registry.store.dvc_hashes import md5_of
+from relex.stages.extrapolate import stage as extrapolation
+from relex.stages.extrapolate.params import Extrapolate, Variant
 from relex.stages.extrapolate.stage import extrapolate_folder
 from relex.stages.report.data import Evaluation, TrainFacts
 from relex.stages.report.decision import Decision
@@ -65,27 +67,35 @@ def meet_champion(params: Params) -> hop.Model | None:
     return found
 
 
-def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool = True) -> str:
+def finish_night(
+    folder: Path, seed: int, *, champion: str | None, promote: bool = True, variant: Variant | None = None
+) -> str:
     """Trajectory, candidate, rows, metrics and decision of a night that differs by `seed`; its model_sha256.
 
     champion: model_sha256 of the champion that the night competed with, None for none. promote: whether the candidate's
-    rows are better than everybody's, or like the last observed checkpoint's. Run in `folder`.
+    rows are better than everybody's, or like the last observed checkpoint's. variant: what the candidate is made by,
+    None for the section's own options. Run in `folder`.
     """
     for name in ("trajectory", "candidates", EVALUATION):
         shutil.rmtree(folder / name, ignore_errors=True)
     write_trajectory(
         folder / "trajectory", folder / "base", [1, 2, 3], line_with_noise(seed=seed, rate=1e-3), rewards=True
     )
-    request = Request(targets=(10, TARGET), options=Options(device="cpu"))
-    extrapolate_folder(folder / "trajectory", folder / "base", request, folder / "candidates")
-    winner = f"candidates/step_{TARGET:06d}"
+    if variant is None:
+        request = Request(targets=(10, TARGET), options=Options(device="cpu"))
+        extrapolate_folder(folder / "trajectory", folder / "base", request, folder / "candidates")
+    else:
+        own = {"rank": 1, "fit": "linear", "anchor": "line", "device": "cpu", "memory": "1GiB"}
+        extrapolation.run(Extrapolate(targets=(10, TARGET), variants=(variant,), **own))
+    name = f"step_{TARGET:06d}" + (f"-{variant.name}" if variant else "")
+    winner = f"candidates/{name}"
     model = model_sha256(folder / winner)
     weights = weights_sha256(folder / winner)
     models: dict[str, dict[str, Any]] = {
         "base": {"kind": "base", "step": 0, "model_sha256": "b" * 64, "weights_sha256": "b" * 64, "folder": "base"},
         "observed": {"kind": "observed", "step": 3, "model_sha256": "c" * 64, "weights_sha256": "c" * 64}
         | {"folder": "observed"},
-        "step_000020": {"kind": "candidate", "step": TARGET, "model_sha256": model, "weights_sha256": weights}
+        name: {"kind": "candidate", "step": TARGET, "model_sha256": model, "weights_sha256": weights}
         | {"folder": winner},
     }
     if champion:
@@ -94,7 +104,7 @@ def finish_night(folder: Path, seed: int, *, champion: str | None, promote: bool
     (folder / "metrics").mkdir(exist_ok=True)
     facts = {"steps": 3, "completions": 2560, "tokens": 20480, "reward_first": 0.1, "reward_last": 0.3, "seed": seed}
     write_json(folder / "metrics/train.json", facts)
-    accuracy = {"base": 0.4, "observed": 0.4, "champion": 0.4, "step_000020": 0.75 if promote else 0.4}
+    accuracy = {"base": 0.4, "observed": 0.4, "champion": 0.4, name: 0.75 if promote else 0.4}
     write_proof(folder, models, accuracy, load(folder / "params.yaml"), SIZES)
     (folder / "metrics/train_steps.csv").write_text("step,reward\n1,0.1\n2,0.2\n3,0.3\n")
     (folder / "report.html").write_text("<p>report</p>")

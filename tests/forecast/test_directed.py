@@ -58,6 +58,17 @@ def test_steps_without_a_weight_are_not_needed(drawn):
     assert used == (np.flatnonzero(given_rows.any(axis=0)).tolist() or [0])
 
 
+@given(rows, st.integers(1, 5))
+def test_steps_that_are_added_up_together_are_needed_together(drawn, together):
+    given_rows, amounts = drawn
+    whole = Directed.along(amounts, given_rows)
+    used, rest = whole.needed(together)
+    np.testing.assert_array_equal(rest.placed(used, 4).dense, whole.dense)
+    alone = whole.needed()[0]
+    groups = {step // together for step in alone}
+    assert used == (alone if len(alone) == 1 else [step for step in range(4) if step // together in groups])
+
+
 @pytest.mark.parametrize(
     ("how", "along"),
     [

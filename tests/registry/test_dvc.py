@@ -21,6 +21,7 @@ from relex.registry.register import register
 from relex.registry.store import connection as registry_client
 from relex.registry.store import versions as registry_versions
 from relex.registry.store.dvc_hashes import file_md5, object_path
+from relex.stages.extrapolate.params import Variant
 from tests.builders.damage import flip
 from tests.builders.nights import change_params, finish_night, meet_champion, record
 from tests.builders.project import enter_copy
@@ -148,6 +149,20 @@ def test_a_version_is_rebuilt_bit_for_bit_from_what_dvc_holds(project: Path) -> 
     assert "identical" in said
     assert "NOT" not in said
     assert model_sha256(Path("again")) == expected
+
+
+def test_a_version_that_a_variant_made_is_rebuilt_by_that_variant(project: Path) -> None:
+    params = change_params(project)
+    variant = Variant(name="late-line", rank="full", anchor="last", first=2)
+    expected = finish_night(project, 1, champion=None, variant=variant)
+    dvc("commit", "--quiet", "--force")
+    register(params)
+    (path,) = Path("mlartifacts/models").glob("*/artifacts/lineage.json")
+    asked = json.loads(path.read_text())["extrapolate"]
+    assert (asked["rank"], asked["anchor"], asked["first"], asked["targets"]) == ("full", "last", 2, [20])
+    said = rebuild(params, "sort-digits", "1", project / "again")
+    assert "NOT" not in said
+    assert model_sha256(Path("again")) == expected != model_sha256(Path("candidates/step_000020"))
 
 
 def test_a_rebuild_that_comes_out_otherwise_says_so(project: Path) -> None:

@@ -194,6 +194,23 @@ def test_a_sum_along_a_shared_direction_is_the_same_alone(windows, kind, make):
             np.testing.assert_allclose(together, origin + whole.dense @ wanted, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("make", ARITHMETICS)
+def test_a_sum_over_a_part_of_the_window_is_the_same_beside_one_over_the_whole(windows, kind, make):
+    trajectory, base = windows[kind]
+    # One that needs all steps, one that does not need the first, and so on. Along the window's line they cancel, so
+    # that another order of adding shows in what is left.
+    parts = np.triu(np.random.default_rng(4).normal(size=(len(STEPS), len(STEPS))))[:-1]
+    parts[:, -1] -= parts @ STEPS / STEPS[-1]
+    with Window(Trajectory(trajectory), base) as window, Stream(window, LARGE, make(), targets=9) as stream:
+        for name in window.names:
+            together, alone = np.empty((2, len(parts), window.numel(name)), np.float32)
+            stream.sums_of(name, Directed.plain(parts), into(together), onto_base=False)
+            for k in range(len(parts)):
+                stream.sums_of(name, Directed.plain(parts[[k]]), into(alone[k : k + 1]), onto_base=False)
+            np.testing.assert_array_equal(together, alone)
+
+
 def test_a_large_tensor_in_float32_products_keeps_small_singular_values(tmp_path):
     # 200,000 values: above the size under which products are taken in float64.
     torch.manual_seed(0)

@@ -120,12 +120,15 @@ def flat(lineage: dict[str, Any]) -> dict[str, str]:
 
 
 def _request(fit: dict[str, Any], winner: Winner | None) -> dict[str, Any]:
-    """What `relex extrapolate` was asked for, with the winner's target; empty for a model that was observed."""
+    """What `relex extrapolate` was asked for, or the variant that made the winner, with the winner's target; empty for
+    a model that was observed."""
     if winner is None or winner.kind != "candidate":
         return {}
-    if "request" not in fit:
-        raise InputError("it does not say how the candidates were made", where=_FIT, todo="dvc repro")
-    return {**fit["request"], "targets": [winner.step]}
+    _, _, variant = winner.folder.name.partition("-")  # step_<target>, or step_<target>-<variant>
+    asked = fit.get("variants", {}).get(variant) if variant else fit.get("request")
+    if asked is None:
+        raise InputError(f"it does not say how {winner.folder.name} was made", where=_FIT, todo="dvc repro")
+    return {**asked, "targets": [winner.step]}
 
 
 def _artifact(winner: Winner | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from relex.stages.extrapolate.rounding import Rounding
 from relex.stages.extrapolate.signs import signs
 from relex.window.arithmetic import Emit
 from relex.window.opened import Opened, Singles
-from relex.window.stream import Stream
+from relex.window.stream import TOGETHER, Stream
 
 WeightsOf = Callable[[str, Array], Directed]  # (tensor name, its G [T, T]) -> w [K, T]
 SignsOf = Callable[[str, Array], Array]  # the same -> [K]
@@ -54,7 +54,7 @@ def write_sums(
         if known == total:
             found[name] = grams[name]
             if found[name].any():
-                used, weights = weights_of(name, found[name]).needed()
+                used, weights = weights_of(name, found[name]).needed(TOGETHER)
                 with stream.opened(name, which=used) as opened:
                     yield from sums(opened, weights, places)
         else:
