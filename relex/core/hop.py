@@ -48,7 +48,7 @@ class Training(Section):
 
     before: Natural = 0
     grown: Natural = 0
-    checkpoints: tuple[Checkpoint, ...] = Field((), exclude_if=lambda found: not found)
+    checkpoints: tuple[Checkpoint, ...] = Field(default=(), exclude_if=lambda found: not found)
 
 
 class Hop(Section):

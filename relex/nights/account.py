@@ -31,7 +31,7 @@ def hop_row(hop: Hop, ledger: Ledger, champion: Model | None, settings: str) -> 
             when=_now(),
             mode=hop.mode,
             start=hop.start,
-            training=hop.training,
+            training=hop.training.model_copy(update={"checkpoints": ()}),  # hop.json has them
             slice=hop.slice,
             spent=spent,
             total=_total(ledger, hop.campaign).plus(spent),
@@ -90,7 +90,10 @@ def _spent(hop: Hop, ledger: Ledger, evaluation: Mapping[str, Any]) -> Spent:
         gpu_hours=gpu_hours,
         disk=sum(_bytes(path) for path in (workspace.TRAJECTORY, workspace.CANDIDATES, workspace.BASE)),
     )
-    return _less(whole, _of_this_training(hop, ledger))
+    earlier = _of_this_training(hop, ledger)
+    if hop.training.checkpoints:  # steps that another trainer took: all that counts from their run's beginning
+        return whole.model_copy(update={"steps": max(0, whole.steps - earlier.steps)})
+    return _less(whole, earlier)
 
 
 def _of_this_training(hop: Hop, ledger: Ledger) -> Spent:

@@ -14,7 +14,8 @@ from relex.core.section import Section
 def sound_part(annotation: Any, raw: Any) -> Section | None:
     """The section without the attributes that are missing or faulty; reading such a one is an AttributeError.
 
-    annotation: a Section, or a union of sections told apart by their `kind`, which one of them may leave out. None where not even that can be told.
+    annotation: a Section, or a union of sections told apart by their `kind`, which one of them may leave out.
+    None where not even that can be told.
     """
     kind = section_of(annotation, raw)
     if kind is None:

@@ -1,4 +1,4 @@
-"""Full checkpoints as other trainers lay them out: TRL, verl, OpenRLHF, slime, NeMo-RL. Told by names; nothing is loaded.
+"""Full checkpoints as TRL, verl, OpenRLHF, slime and NeMo-RL lay them out. Told by names; nothing is loaded.
 
 Only safetensors are weights here. Where a checkpoint has nothing but pickled shards or torch's distributed format, its
 trainer's own command that converts it is named.
@@ -32,8 +32,8 @@ _OTHER_FORMATS = (
     ),
     (
         "*.distcp",
-        "python tools/convert_torch_dist_to_hf.py --input-dir STEP --output-dir STEP_hf --origin-hf-dir BASE, of slime; "
-        "or let it write them: --save-hf",
+        "python tools/convert_torch_dist_to_hf.py --input-dir STEP --output-dir STEP_hf --origin-hf-dir BASE, of "
+        "slime; or let it write them: --save-hf",
     ),
     (
         "*_model_states.pt",
@@ -84,7 +84,7 @@ def check_readable(found: Sequence[tuple[int, Path]]) -> None:
 
 
 def other_format(folder: Path) -> InputError | None:
-    """What to say of a checkpoint without safetensors whose weights are there in another format; None where none are."""
+    """What to say of a checkpoint without safetensors that has weights in another format; None where it has none."""
     step = next((one for one in (folder, *folder.parents) if LAYOUT.fullmatch(one.name)), folder)
     for pattern, command in _OTHER_FORMATS:
         there = next(iter(sorted(step.glob(pattern))), None)

@@ -71,7 +71,7 @@ def cost(night: Night) -> Cost:
     """What the night spent, and what reaching its forecast by training would have cost at this night's pace."""
     training = night.timings.get("train")
     per_step = None
-    if training is not None:
+    if training is not None and night.train.completions:  # another trainer's seconds are not known
         per_step = statistics.median(training.steps) if training.steps else training.seconds / max(night.train.steps, 1)
     models = night.evaluation.models
     candidates = night.evaluation.of_kind("candidate")
@@ -120,7 +120,9 @@ def proof_cost(night: Night) -> ProofCost:
         start_seconds=by_part.start_seconds if by_part else 0.0,
         rows_share=rows / rollouts,
         all_share=every / rollouts,
-        seconds_share=timing.seconds / training.seconds if timing and training and training.seconds else None,
+        seconds_share=timing.seconds / training.seconds
+        if timing and training and training.seconds and night.train.completions
+        else None,
     )
 
 

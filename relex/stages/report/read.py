@@ -70,8 +70,8 @@ def read_rewards(path: Path) -> list[tuple[int, float]]:
         raise InputError(
             "not a table of steps", where=path, expected="columns step and reward, numbers in every row", found=error
         ) from error
-    if not rows or not all(math.isfinite(reward) for _, reward in rows):
-        raise InputError("not a table of steps", where=path, expected="at least one step, every reward finite")
+    if not all(math.isfinite(reward) for _, reward in rows):
+        raise InputError("not a table of steps", where=path, expected="every reward finite")
     return sorted(rows)
 
 

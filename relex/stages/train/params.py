@@ -1,4 +1,4 @@
-"""The section `train` of params.yaml: RLVR with TRL's GRPOTrainer, under TRL's own names; or a run of another trainer."""
+"""The section `train` of params.yaml: RLVR with TRL's GRPOTrainer, under TRL's own names; or another's run."""
 
 from __future__ import annotations
 
@@ -145,6 +145,11 @@ class Train(Sampled):
     state_every: Positive = 5  # steps between states that an interrupted run goes on from
     stop_when: StopWhen | None = None
 
+    @property
+    def rollouts(self) -> int:
+        """The most completions that it trains on."""
+        return self.budget.steps * self.prompts_per_step * self.num_generations
+
     @model_validator(mode="after")
     def _divides(self) -> Train:
         errors = []
@@ -176,6 +181,11 @@ class Imported(Sampled):
     run: Annotated[str, Field(min_length=1)]
     window: Annotated[int, Field(ge=2)] | None = None
     settled: PositiveFloat = 300.0
+
+    @property
+    def rollouts(self) -> int:
+        """None that are known: the other trainer has them."""
+        return 0
 
 
 def _kind(section: Any) -> Any:
