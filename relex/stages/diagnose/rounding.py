@@ -51,4 +51,5 @@ def spacing(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The distance from values >= 0, float32, to the next one that `dtype` can hold; float32."""
     facts = torch.finfo(dtype)
     _, exponent = torch.frexp(values)
-    return torch.ldexp(torch.tensor(facts.eps), exponent - 1).clamp_min(facts.smallest_normal * facts.eps)
+    found = torch.ldexp(torch.full_like(values, facts.eps), exponent - 1)
+    return torch.where(values == 0.0, 0.0, found).clamp_min(facts.smallest_normal * facts.eps)
