@@ -34,7 +34,7 @@ def test_the_graph_lists_folders_and_few_of_them():
     assert len(listed) <= 41
 
 
-@pytest.mark.parametrize("room", ["registry", "cli", "params"])
+@pytest.mark.parametrize("room", ["registry", "cli", "params", "proving"])
 def test_no_stage_depends_on_registry_command_line_or_the_whole_of_params(room):
     assert not [stage for stage in GRAPH if f"relex/{room}" in GRAPH[stage]["deps"]]
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from relex.cli import nights, registry, stages, tools
+from relex.cli import nights, proving, registry, stages, tools
 from relex.core.errors import RelexError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Short RLVR, rank-1 extrapolation of its weights, and promotion only of what is proven better. "
     "Exit codes: 0 done, 2 bad input or parameters, 1 anything else.",
 )
-for group in (stages, tools, nights, registry):
+for group in (stages, tools, proving, nights, registry):
     app.add_typer(group.commands)
 
 

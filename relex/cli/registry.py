@@ -17,8 +17,32 @@ OutOption = Annotated[Path, typer.Option("--out", help="The folder to write; it 
 
 
 @commands.command(rich_help_panel=_PANEL)
-def register() -> None:
-    """Register the decision's winner as a model version with its lineage; the same model only once."""
+def register(
+    proof: Annotated[
+        Optional[Path], typer.Option("--from", help="Instead of the night: a folder that `relex prove` wrote.")
+    ] = None,
+    model: Annotated[
+        Optional[str], typer.Option(help="With --from: the registered model's name, if not params.yaml's.")
+    ] = None,
+    tracking_uri: Annotated[
+        Optional[str],
+        typer.Option(
+            help="With --from: the registry, if not params.yaml's; without params.yaml it is sqlite:///mlflow.db here."
+        ),
+    ] = None,
+) -> None:
+    """Register the decision's winner as a model version with its lineage; the same model only once.
+
+    The decision is made again from the rows first, and the winner's folder hashed again. With --from no params.yaml is
+    needed; the rows are kept beside the weights, so that `relex promote` can decide on them again.
+    """
+    if proof is not None:
+        from relex.registry import proven
+
+        typer.echo(proven.register_proof(proven.named(model, tracking_uri), proof))
+        return
+    if model is not None or tracking_uri is not None:
+        raise typer.BadParameter("--model and --tracking-uri go with --from")
     from relex.params.load import read_params
     from relex.registry import register as action
 

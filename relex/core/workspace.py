@@ -50,6 +50,7 @@ HISTORY = Path("history.jsonl")
 # Not artifacts: locks, caches keyed by content, training state.
 STATE = Path(".relex")
 ROWS_CACHE = STATE / "rows"
+TRAIN_STATE = STATE / "train"  # what a training goes on from
 NIGHT_LOCK = STATE / "night.lock"
 
 # Folders outside STATE in which commands write under temporary names first (atomic.py): beside an output.

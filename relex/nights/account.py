@@ -78,7 +78,7 @@ def _total(ledger: Ledger, campaign: int) -> Spent:
 
 
 def _spent(hop: Hop, ledger: Ledger, evaluation: Mapping[str, Any]) -> Spent:
-    train, timings = read_json(workspace.TRAIN_METRICS), _timings()
+    train, timings = read_json(workspace.TRAIN_METRICS), _timings(ledger)
     seconds = {name: round(facts["seconds"], 3) for name, facts in timings.items()}
     gpu_hours = timings.get("train", {}).get("gpu_hours", 0.0)
     whole = Spent(
@@ -120,8 +120,11 @@ def _less(whole: Spent, earlier: Spent) -> Spent:
     )
 
 
-def _timings() -> dict[str, Any]:
-    return {path.stem: read_json(path) for path in sorted(workspace.TIMINGS.glob("*.json"))}
+def _timings(ledger: Ledger) -> dict[str, Any]:
+    """By stage; without those that were up to date, whose seconds an earlier hop has spent."""
+    since = max((row.when for row in ledger.hops), default="")
+    found = {path.stem: read_json(path) for path in sorted(workspace.TIMINGS.glob("*.json"))}
+    return {stage: facts for stage, facts in found.items() if facts.get("ended", since) >= since}
 
 
 def _right(evaluation: dict[str, Any], model: str) -> dict[str, Right]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -12,7 +14,7 @@ from relex.core.atomic import write_text
 from relex.core.errors import CorruptArtifact
 from relex.core.hop import Hop, Mode, Model, Training
 from relex.core.section import Section
-from relex.core.workspace import LEDGER
+from relex.core.workspace import LEDGER, LEDGER_TABLE
 
 Place = tuple[int, int, int]  # campaign, night, hop
 
@@ -169,6 +171,23 @@ def append(row: Row) -> None:
         return
     rows = [*ledger.rows, row]
     write_text(LEDGER, "".join(json.dumps(one.model_dump(mode="json"), sort_keys=True) + "\n" for one in rows))
+    write_text(LEDGER_TABLE, table([one for one in rows if isinstance(one, HopRow)]))
+
+
+def table(hops: Iterable[HopRow]) -> str:
+    """CSV with a header: of each hop where its campaign stood after it, what `dvc plots show` draws.
+
+    seconds: of all stages, training and proof together. test, ood: shares of right samples of the champion.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("campaign", "night", "hop", "accepted", "steps", "seconds", "rows", "test", "ood"))
+    for row in hops:
+        right = [row.right[suite].value if suite in row.right else "" for suite in ("test", "ood")]
+        total = row.total
+        spent = (total.steps, round(total.all_seconds, 3), total.all_rows)
+        writer.writerow((row.campaign, row.night, row.hop, int(row.accepted), *spent, *right))
+    return text.getvalue()
 
 
 def _sums(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

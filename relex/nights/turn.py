@@ -6,6 +6,7 @@ hop, and whoever comes next goes on from there.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from relex.core import hop as hops
@@ -18,7 +19,6 @@ from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params
 from relex.registry import champion as champions
 from relex.registry.store.connection import RegistryUnreachable
-from relex.stages.train import state as train_state
 from relex.stages.train.params import Imported
 
 
@@ -57,7 +57,7 @@ def end(params: Params) -> str:
     row = found.hop(hop)
     assert row is not None
     if row.accepted:
-        train_state.remove()  # nothing goes on from it
+        shutil.rmtree(workspace.TRAIN_STATE, ignore_errors=True)  # nothing goes on from it
     if ended := policy.tonight(hop, found, params.nights):
         ledger.append(account.night_row(hop, found, ended.why, settings))
         return f"night {hop.night} ended: {ended.why}{said}{_offer(params, hop, row)}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
@@ -19,3 +20,19 @@ class Registry(Section):
     experiment: str
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w .-]*$")]
     mode: Literal["copy", "reference"] = "copy"
+
+
+class Registered(Protocol):
+    """Whatever names a registry: all of params.yaml, or that section alone."""
+
+    @property
+    def registry(self) -> Registry:
+        """Where, and what the model is called there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The section without the others."""
+
+    registry: Registry

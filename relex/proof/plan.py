@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from relex.proof.roles import CHOOSE, GATE, OOD, TEST
@@ -12,12 +12,14 @@ from relex.proof.rounds import Room
 
 @dataclass(frozen=True)
 class Plan:
-    """first: problems of the first look of each part. race, gate, guards: most samples a problem there."""
+    """first: problems of the first look of each part. race, gate, guards: most samples a problem there. look: which one
+    at these problems of the gate this night's is, 1 for fresh ones."""
 
     first: int
     race: int
     gate: int
     guards: int
+    look: int = 1
 
     def facts(self) -> dict[str, int]:
         """As JSON."""
@@ -26,7 +28,8 @@ class Plan:
     @classmethod
     def read(cls, facts: dict[str, Any]) -> Plan:
         """From JSON. KeyError, TypeError or ValueError where it is not a plan."""
-        found = cls(**{name: facts[name] for name in ("first", "race", "gate", "guards")})
+        parts = {name: facts[name] for name in ("first", "race", "gate", "guards")}
+        found = cls(**parts, look=facts.get("look", 1))  # earlier releases asked the same problems at full level
         if any(type(value) is not int or value < 1 for value in asdict(found).values()):
             raise ValueError(f"not a plan: {facts}")
         return found
@@ -68,11 +71,11 @@ def within(plan: Plan, budget: int, rooms: Iterable[Room], candidates: int, cham
 
     while not fits(plan):
         if plan.race > 1 and plan.race >= plan.gate // 4:
-            plan = Plan(plan.first, plan.race // 2, plan.gate, plan.guards)
+            plan = replace(plan, race=plan.race // 2)
         elif max(plan.gate, plan.guards) > 1:
-            plan = Plan(plan.first, plan.race, max(1, plan.gate // 2), max(1, plan.guards // 2))
+            plan = replace(plan, gate=max(1, plan.gate // 2), guards=max(1, plan.guards // 2))
         elif plan.race > 1:
-            plan = Plan(plan.first, plan.race // 2, plan.gate, plan.guards)
+            plan = replace(plan, race=plan.race // 2)
         else:
             raise ValueError(most_rows(plan, rooms, candidates, champion, everything))
     return plan

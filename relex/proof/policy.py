@@ -56,6 +56,7 @@ def play(
     players: Iterable[Player], rooms: Iterable[Room], plan: Plan, rules: Rules, source: Source
 ) -> Generator[Ask, None, Outcome]:
     """Ask, look, and go on until it is decided. players: base and observed at least, each candidate, the champion."""
+    rules = rules.at(plan.look)
     by_role: dict[str, list[Room]] = {}
     for room in rooms:
         by_role.setdefault(room.role, []).append(room)

@@ -80,7 +80,7 @@ def provable(rooms: Sequence[Room], plan: Plan, rules: Rules, power: float = POW
     problems = sum(count for _, count, _ in played[-1].asked)
     samples = max(each for _, _, each in played[-1].asked)
     last = Step(1.0, played[-2].share if len(played) > 1 else 0.0)
-    level = spent(rules.alpha, last)
+    level = spent(rules.at(plan.look).alpha, last)
     return Provable(problems, samples, power, provable_gain(problems, samples, level, rules.min_gain, power / _KEPT))
 
 

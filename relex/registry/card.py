@@ -43,7 +43,7 @@ Decision: **{lineage["decision"]["outcome"]}**. {lineage["decision"]["sentence"]
 
 ## Results
 
-{_table(params, lineage, evaluation)}
+{_table(lineage, evaluation)}
 
 {_protocol(params)}
 
@@ -80,6 +80,38 @@ VLLM_CPU_KVCACHE_SPACE={params.evaluate.cpu_kv_cache_gib} python -m {SERVER} --m
 """
 
 
+def of_proof(name: str, lineage: dict[str, Any], evaluation: dict[str, Any]) -> str:
+    """The same for a version without a night (`relex register --from`). name: of the registered model."""
+    header = StringIO()
+    tags = {"library_name": "transformers", "pipeline_tag": "text-generation", "license": lineage["base"]["licence"]}
+    YAML(pure=True).dump(tags, header)
+    folders = "\n".join(
+        f"| {model} | {facts['folder']} | {facts['model_sha256']} |"
+        for model, facts in lineage["proof"]["models"].items()
+    )
+    return f"""---
+{header.getvalue()}---
+
+# {name}
+
+Optimiser step {lineage["step"]}. Proven by {lineage["proof"]["origin"]}.
+
+Decision: **{lineage["decision"]["outcome"]}**. {lineage["decision"]["sentence"]}
+
+## Results
+
+{_table(lineage, evaluation)}
+
+## What was compared
+
+| model | folder | SHA-256 of weights, configuration and tokenizer |
+|---|---|---|
+{folders}
+
+The answers that decided lie beside the weights; `relex promote` decides on them again.
+"""
+
+
 def _method(params: Params, lineage: dict[str, Any]) -> str:
     steps = lineage["trajectory"]["steps"]
     observed = f"{len(steps)} observed steps of RLVR, optimiser steps {steps[0]} to {steps[-1]}" if steps else "RLVR"
@@ -95,8 +127,8 @@ def _method(params: Params, lineage: dict[str, Any]) -> str:
     )
 
 
-def _table(params: Params, lineage: dict[str, Any], evaluation: dict[str, Any]) -> str:
-    asked = suites(evaluation)
+def _table(lineage: dict[str, Any], evaluation: dict[str, Any]) -> str:
+    asked, confidence = suites(evaluation), evaluation["protocol"]["confidence"]
     names = {
         suite: cell.name
         for suite in asked
@@ -109,7 +141,7 @@ def _table(params: Params, lineage: dict[str, Any], evaluation: dict[str, Any]) 
         for suite in asked
     ]
     lines = [
-        f"Share of right answers, with a {params.evaluate.confidence:.0%} interval over problems; on validation each "
+        f"Share of right answers, with a {confidence:.0%} interval over problems; on validation each "
         "model was asked as many problems and samples as its proof took:",
         "",
         "| model | " + " | ".join(titles) + " |",

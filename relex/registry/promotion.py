@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relex.core import workspace
+from relex.core.atomic import scratch_folder
 from relex.core.errors import InputError
 from relex.params.load import Params
 from relex.registry import fetch, history
@@ -153,7 +154,12 @@ def _ground(params: Params, connection: Connection, chosen: Version, state: move
     champion = versions.by_alias(connection, CHAMPION)
     if ground.competed_with != model_of(champion):
         now = f"version {state[CHAMPION]}" if champion else "none"
-        return f"the champion is {now}, another one than the decision competed with; the next night competes with it"
+        again = (
+            "prove it against that one: relex prove --champion"
+            if "proof" in chosen.lineage
+            else "the next night competes with it"
+        )
+        return f"the champion is {now}, another one than the decision competed with; {again}"
     for slot in reversed(log.read(connection)):
         if slot.outcome == "done" and slot.move.decision_sha256 == ground.decision_sha256:
             return f"this decision promoted it on {slot.move.when}, and it was taken back since"
@@ -174,9 +180,19 @@ def _decision_for(params: Params, connection: Connection, chosen: Version) -> Gr
         return None
     facts = models.read_lineage(connection, chosen)
     versions.check_tags(chosen, facts)
-    evidence.replay(facts)
+    _replay(connection, chosen, facts)
     decision = facts["decision"]
     return Ground(decision["sentence"], False, decision["sha256"], decision["competed_with"])
+
+
+def _replay(connection: Connection, chosen: Version, facts: dict[str, Any]) -> None:
+    """Decide again, on the night's rows in DVC, or on those of a proof beside the version's weights."""
+    if "proof" not in facts:
+        evidence.replay(facts)
+        return
+    with scratch_folder(workspace.STATE, "replay") as temporary:
+        models.download_beside(connection, chosen, evidence.ROWS, temporary)
+        evidence.replay_rows(facts, temporary / evidence.ROWS)
 
 
 def _before(connection: Connection, version: str) -> str | None:

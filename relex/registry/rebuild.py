@@ -54,7 +54,11 @@ def _make(facts: dict[str, Any], folder: Path, version: Version) -> Path:
     base, trajectory = folder / "base", folder / "trajectory"
     for name, path in (("base", base), ("trajectory", trajectory)):
         if name not in facts["dvc"]:
-            raise InputError("the version was made from artifacts that were not in DVC", where=name)
+            raise InputError(
+                "the version was made from artifacts that were not in DVC",
+                where=name,
+                found=facts.get("proof", {}).get("origin", ""),
+            )
         _get(facts["dvc"][name], path, version)
     for what, expected, got in (
         ("base", facts["base"]["weights_sha256"], weights_sha256(base)),

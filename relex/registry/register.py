@@ -40,18 +40,19 @@ def register(params: Params) -> str:
         found = versions.by_model(connection, winner.model_sha256)
         if found:
             models.link(connection, winner.model_sha256, params.registry.mode, found[0].number)
-            _challenge(connection, found[0].number)
+            challenge(connection, found[0].number)
             versions.write_note(connection, found[0].number)
             return f"already registered: {params.registry.model} version {found[0].number}. Night: run {run}"
         evaluation = read_json(workspace.EVALUATION_METRICS)
         text = redact(card.write(params, facts, evaluation))
-        model_id = models.upload(connection, params, run, winner.folder, facts, text)
+        tokens = params.evaluate.max_tokens
+        model_id = models.upload(connection, params, run, winner.folder, facts, text, max_tokens=tokens)
         runs.attach_metrics(connection, run, model_id, evaluation, winner.name)
-        version = _create_version(connection, model_id, run, facts, params.registry.mode)
+        version = create_version(connection, model_id, run, facts, params.registry.mode)
         return f"registered: {params.registry.model} version {version.number}. Night: run {run}"
 
 
-def _create_version(connection: Connection, model_id: str, run: str, facts: dict[str, Any], mode: str) -> Version:
+def create_version(connection: Connection, model_id: str, run: str, facts: dict[str, Any], mode: str) -> Version:
     """Make the version with all its tags in one call; of two nights that do so together the first stays."""
     from mlflow.exceptions import MlflowException
 
@@ -73,7 +74,7 @@ def _create_version(connection: Connection, model_id: str, run: str, facts: dict
     if first.number != str(made.version):
         connection.client.delete_model_version(connection.model, str(made.version))
     models.link(connection, model, mode, first.number)
-    _challenge(connection, first.number)
+    challenge(connection, first.number)
     versions.write_note(connection, first.number)
     return first
 
@@ -88,7 +89,7 @@ def _description(facts: dict[str, Any]) -> str:
     return text
 
 
-def _challenge(connection: Connection, version: str) -> None:
+def challenge(connection: Connection, version: str) -> None:
     """Let `challenger` point to a version that was never champion."""
     if any(slot.move.after[CHAMPION] == version for slot in log.read(connection) if slot.outcome == "done"):
         return

@@ -41,7 +41,7 @@ SMALL = {
 }
 
 
-NOT_COPIED = ("tests", "metrics", "dvc.lock", "history.jsonl", "ledger.jsonl")
+NOT_COPIED = ("tests", "metrics", "dvc.lock", "history.jsonl", "ledger.jsonl", "ledger.csv")
 
 
 class Project:

@@ -10,14 +10,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from relex.cli import registry, stages, tools
+from relex.cli import nights, proving, registry, stages, tools
 from relex.cli.app import app
 from relex.window.options import Options
 from tests.builders import ROOT
 
 COMMANDS = [
     command.name or command.callback.__name__
-    for group in (stages, tools, registry)
+    for group in (stages, tools, proving, nights, registry)
     for command in group.commands.registered_commands
 ]
 
@@ -32,7 +32,8 @@ def test_every_command_says_what_it_does(command):
 def test_the_commands_stand_in_the_help_of_the_whole_by_groups():
     shown = CliRunner().invoke(app, ["--help"]).output
     assert all(command in shown for command in COMMANDS)
-    for panel in ("Stages (parameters come from params.yaml)", "Trajectories and extrapolation", "Registry"):
+    panels = ("Stages (parameters come from params.yaml)", "Trajectories and extrapolation")
+    for panel in (*panels, "Proof of own checkpoints", "Registry"):
         assert panel in shown
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from relex.core.errors import CorruptArtifact
 from relex.core.hop import Hop
-from relex.core.workspace import LEDGER
+from relex.core.workspace import LEDGER, LEDGER_TABLE
 from relex.nights import ledger
 from relex.nights.table import as_json, as_table
 from tests.nights.rows import SPENT, hop_row, model, night_row
@@ -55,6 +55,16 @@ def test_what_is_spent_adds_up() -> None:
     both = SPENT.plus(SPENT.model_copy(update={"rows": {"gate": 7}, "disk": 9}))
     assert (both.steps, both.all_seconds, both.rows, both.disk) == (24, 120.0, {"race": 500, "gate": 7}, 9)
     assert both.gpu_hours == pytest.approx(0.2)
+
+
+def test_a_flat_table_of_the_hops_follows_the_ledger() -> None:
+    for row in (hop_row(Hop(), accepted=True), night_row(1, promoted=True), hop_row(Hop(night=2), accepted=False)):
+        ledger.append(row)
+    assert LEDGER_TABLE.read_text().splitlines() == [
+        "campaign,night,hop,accepted,steps,seconds,rows,test,ood",
+        "1,1,1,1,12,60.0,500,0.7,",
+        "1,2,1,0,12,60.0,500,0.7,",
+    ]
 
 
 def test_the_table_has_a_line_a_hop_and_a_line_a_night() -> None:

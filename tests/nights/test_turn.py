@@ -56,7 +56,7 @@ def test_two_hops_make_a_night_and_the_next_night_begins_at_the_champion(project
     assert hops.read().place == (1, 1, 1)
     assert "unfinished" in turn.begin(params)
     first = finish(project, params, 1, promoted=True)
-    assert unfinished()
+    assert unfinished(params)
     assert "begun" in turn.end(params)
     second = hops.read()
     assert (second.place, second.mode, second.slice) == ((1, 1, 2), "reground", 1)
@@ -72,12 +72,28 @@ def test_two_hops_make_a_night_and_the_next_night_begins_at_the_champion(project
     assert [row.accepted for row in ledger.read().hops] == [True, False]
     assert ledger.read().nights[0].promoted
     assert ledger.read().nights[0].total.steps == 6
-    assert not unfinished()
+    assert not unfinished(params)
     # Refused: the training of the second hop goes on.
     assert "begun" in turn.begin(params)
     third = hops.read()
     assert (third.place, third.mode, third.start) == ((1, 2, 1), "continue", second.start)
     assert third.training == Training(before=3, grown=1)
+
+
+def test_a_stage_that_did_not_run_again_costs_a_hop_nothing(project: Path) -> None:
+    params = limited(project)
+    turn.begin(params)
+    finish(project, params, 1, promoted=False)
+    write_json(workspace.TIMINGS / "base.json", {"seconds": 7.0, "ended": "2026-01-01T00:00:00Z"})
+    turn.end(params)
+    finish(project, params, 2, promoted=False)
+    write_json(workspace.TIMINGS / "evaluate.json", {"seconds": 3.0, "ended": "2999-01-01T00:00:00Z"})
+    turn.end(params)
+    first, second = ledger.read().hops
+    assert first.spent.seconds == {"base": 7.0, "evaluate": 10.0, "train": 10.0}
+    # The training is the same one, gone on with: nothing of its ten seconds is new.
+    assert second.spent.seconds == {"evaluate": 3.0, "train": 0.0}
+    assert second.total.all_seconds == 30.0
 
 
 def test_a_kill_between_the_ledger_and_what_comes_after_it_changes_nothing(
@@ -133,7 +149,7 @@ def test_nights_without_a_promotion_end_at_once_until_params_change(project: Pat
     before = hops.read()
     assert "plateau" in turn.begin(params)
     assert hops.read() == before
-    assert not unfinished()
+    assert not unfinished(params)
     changed = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"samples": 2})})
     assert "params.yaml changed" in turn.begin(changed)
     assert hops.read().place == (1, 2, 1)

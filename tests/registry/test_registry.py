@@ -126,7 +126,7 @@ def test_the_same_night_registers_once_and_logs_one_run_with_its_children(projec
     assert figures["proof/rows"] == sum(decision["spent"].values())
     assert figures["proof/report/tokens"] > 0
     assert night.data.metrics["train/reward_last"] == pytest.approx(0.3)
-    assert night.info.run_name.startswith("step_000020 2")
+    assert night.info.run_name.startswith("1.1 step_000020 2")
     assert next(iter(night.data.metrics)) in headline  # what MLflow's comparison begins with
     shown = json.loads(connection.client.get_experiment(experiment.experiment_id).tags[nights_view.TAG])
     columns = {name[len("metrics.`") : -1] for name in shown["selectedColumns"] if name.startswith("metrics.")}

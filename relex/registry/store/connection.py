@@ -19,8 +19,8 @@ from filelock import FileLock
 from relex.core.atomic import new_file
 from relex.core.errors import InputError, RelexError
 from relex.core.workspace import STATE
-from relex.params.load import Params
 from relex.params.redact import redact
+from relex.params.registry import Registered
 from relex.registry.store import places
 
 if TYPE_CHECKING:
@@ -119,13 +119,13 @@ def database_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").split("?")[0])
 
 
-def exists(params: Params) -> bool:
+def exists(params: Registered) -> bool:
     """False only when the registry is a SQLite file that nothing has made yet."""
     path = database_file(params.registry.tracking_uri)
     return path is None or path.is_file()
 
 
-def connect(params: Params) -> Connection:
+def connect(params: Registered) -> Connection:
     """Open params.registry.tracking_uri; call inside `registry_errors`."""
     uri = params.registry.tracking_uri
     path = database_file(uri)
@@ -170,7 +170,7 @@ def _make_whole(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def registry_errors(params: Params) -> Iterator[None]:
+def registry_errors(params: Registered) -> Iterator[None]:
     """Turn what MLflow, its database or its server raise into one clear message without credentials."""
     try:
         yield
@@ -208,7 +208,7 @@ def _kind(error: Exception) -> str | None:
     return "unreachable" if away else "refused"
 
 
-def _full(params: Params, error: Exception) -> InputError:
+def _full(params: Registered, error: Exception) -> InputError:
     return InputError(
         "the disk is full",
         where=redact(params.registry.tracking_uri),
@@ -217,7 +217,7 @@ def _full(params: Params, error: Exception) -> InputError:
     )
 
 
-def _damaged(params: Params, error: Exception) -> InputError:
+def _damaged(params: Registered, error: Exception) -> InputError:
     return InputError(
         "the registry's database is damaged",
         where=redact(params.registry.tracking_uri),
@@ -227,11 +227,11 @@ def _damaged(params: Params, error: Exception) -> InputError:
     )
 
 
-def _refused(params: Params, error: Exception) -> InputError:
+def _refused(params: Registered, error: Exception) -> InputError:
     return RegistryRefused("the registry refused", where=redact(params.registry.tracking_uri), found=_first_line(error))
 
 
-def _unreachable(params: Params, error: Exception) -> InputError:
+def _unreachable(params: Registered, error: Exception) -> InputError:
     return RegistryUnreachable(
         "the registry cannot be reached",
         where=redact(params.registry.tracking_uri),

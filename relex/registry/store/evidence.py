@@ -32,6 +32,8 @@ _LARGE = {
     )
 }
 _ROWS = workspace.EVALUATION / "rows"
+ROWS = "proof/rows"  # of a proof without a night: beside the weights of its version
+NO_NIGHT = "relex prove, on folders that it was given: no DVC run stands behind it"
 
 
 def proven(params: Params) -> Decision:
@@ -60,9 +62,13 @@ def proven(params: Params) -> Decision:
 def policy(params: Params) -> dict[str, Any]:
     """What replays the standing decision from its rows alone, for the lineage: rules, models, and, as
     metrics/evaluate.json has them, the suites and the plan."""
-    evaluation = read_json(workspace.EVALUATION_METRICS)
+    return policy_of(params.decide.model_dump(mode="json"), read_json(workspace.EVALUATION_METRICS))
+
+
+def policy_of(rules: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The same of any rules and evaluation (metrics/evaluate.json)."""
     return {
-        "rules": params.decide.model_dump(mode="json"),
+        "rules": rules,
         "models": evaluation["models"],
         "protocol": {"suites": evaluation["protocol"]["suites"]},
         "proof": {"plan": evaluation["proof"]["plan"]},
@@ -70,39 +76,58 @@ def policy(params: Params) -> dict[str, Any]:
 
 
 def replay(lineage: dict[str, Any]) -> None:
-    """Decide again on the rows that a version was registered with, out of DVC by their hash.
+    """Decide again on the rows that a version was registered with, out of DVC by their hash; errors as replay_rows."""
+    _kept(lineage)
+    try:
+        rows = lineage["dvc"][workspace.EVALUATION.as_posix()]
+    except (KeyError, TypeError) as error:
+        raise _unclear(lineage, error) from None
+    with scratch_folder(workspace.STATE, "replay") as temporary:
+        folder = temporary / "evaluation"
+        dvc_objects.get(rows, folder)
+        replay_rows(lineage, folder / _ROWS.name)
+
+
+def replay_rows(lineage: dict[str, Any], rows: Path) -> None:
+    """Decide again on the rows in a folder, which are those that a version was registered with.
 
     InputError unless they promote exactly the version's model; also where an earlier release decided by other rules,
     for nothing here could say again what they gave.
     """
-    decision, expected = lineage["decision"], lineage["model_sha256"]
+    expected = lineage["model_sha256"]
+    rules, models, protocol = _kept(lineage)
+    scores = load_scores(rows, {name: facts["model_sha256"] for name, facts in models.items()})
+    again = decide.decision_of(models, protocol, scores, rules)
+    if again["winner_model_sha256"] != expected or not again["promote"]:
+        raise CorruptArtifact(
+            "the rows that it was registered with do not promote it",
+            where=f"model {expected[:12]}, rows sha256 {lineage['evaluation']['rows_sha256']}",
+            expected="promote",
+            found=again["outcome"],
+        )
+
+
+def _kept(lineage: dict[str, Any]) -> tuple[Rules, dict[str, Any], decide.Protocol]:
+    """Rules, models and protocol of a version's decision."""
+    where = f"model {lineage['model_sha256'][:12]}"
     try:
-        kept, rows = decision["policy"], lineage["dvc"][workspace.EVALUATION.as_posix()]
+        kept = lineage["decision"]["policy"]
         if "rules" not in kept:
             raise InputError(
                 "it was decided by the rules of an earlier release, which this one cannot play again",
-                where=f"model {expected[:12]}",
+                where=where,
                 expected="rules, plan and suites in its lineage",
                 found=f"{', '.join(sorted(kept))}",
                 todo='let a night compare it, or promote it on your word: --force --reason "..."',
             )
-        rules, models, protocol = Rules.model_validate(kept["rules"]), kept["models"], decide.Protocol.read(kept)
+        return Rules.model_validate(kept["rules"]), kept["models"], decide.Protocol.read(kept)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(
-            "its lineage does not say which rows decided", where=f"model {expected[:12]}", found=error
-        ) from None
-    with scratch_folder(workspace.STATE, "replay") as temporary:
-        folder = temporary / "evaluation"
-        dvc_objects.get(rows, folder)
-        scores = load_scores(folder / _ROWS.name, {name: facts["model_sha256"] for name, facts in models.items()})
-        again = decide.decision_of(models, protocol, scores, rules)
-    if again["winner_model_sha256"] != expected or not again["promote"]:
-        raise CorruptArtifact(
-            "the rows that it was registered with do not promote it",
-            where=f"model {expected[:12]}, rows md5 {rows}",
-            expected="promote",
-            found=again["outcome"],
-        )
+        raise _unclear(lineage, error) from None
+
+
+def _unclear(lineage: dict[str, Any], error: Exception) -> InputError:
+    where = f"model {lineage['model_sha256'][:12]}"
+    return InputError("its lineage does not say which rows decided", where=where, found=error)
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:

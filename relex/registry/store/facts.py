@@ -112,6 +112,8 @@ def flat(lineage: dict[str, Any]) -> dict[str, str]:
         "competed_with": decision["competed_with"],
         "sentence": decision["sentence"],
         "training_seconds": lineage["spend"].get("train"),
+        "proof": lineage.get("proof", {}).get("origin"),
+        "proof_models": json.dumps(lineage["proof"]["models"], sort_keys=True) if "proof" in lineage else None,
         "software": ", ".join(f"{name} {number}" for name, number in sorted(lineage["software"].items())),
     }
     return {key: str(value) for key, value in found.items() if value is not None}
@@ -205,6 +207,11 @@ def base_licence(params: Params, base: Path) -> str:
     """The licence that the base folder states: its README's front matter, or that it is this project's own."""
     if params.base.source.kind == "embedded":
         return "other: trained from nothing by this project, no third party's weights"
+    return licence_of(base)
+
+
+def licence_of(base: Path) -> str:
+    """The licence that a checkpoint folder states in its README's front matter."""
     card = base / "README.md"
     if card.is_file():
         parts = card.read_text(encoding="utf-8", errors="replace").split("---\n", 2)

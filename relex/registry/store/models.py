@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from relex.core import workspace
 from relex.core.atomic import scratch_folder, write_json, write_text
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact, InputError
-from relex.params.load import Params
+from relex.params.registry import Registered
 from relex.registry.store import reference
 from relex.registry.store.connection import Connection
 from relex.registry.store.facts import flat as lineage_flat
@@ -48,8 +48,21 @@ def check_unchanged(folder: Path, expected: str) -> None:
         )
 
 
-def upload(connection: Connection, params: Params, run: str, folder: Path, lineage: dict[str, Any], card: str) -> str:
-    """The id of the logged model that carries `folder`; the same model is uploaded once per mode."""
+def upload(
+    connection: Connection,
+    params: Registered,
+    run: str,
+    folder: Path,
+    lineage: dict[str, Any],
+    card: str,
+    *,
+    max_tokens: int,
+    beside: Mapping[str, Path] | None = None,
+) -> str:
+    """The id of the logged model that carries `folder`; the same model is uploaded once per mode.
+
+    max_tokens: of the example. beside: folders to keep beside the checkpoint, by the path that they get there.
+    """
     experiment = connection.experiment_id(connection.experiment)
     mode = params.registry.mode
     model = _find(connection, experiment, lineage["model_sha256"], mode)
@@ -60,15 +73,17 @@ def upload(connection: Connection, params: Params, run: str, folder: Path, linea
         tags["mlflow.note.content"] = lineage["decision"]["sentence"]
         flat = lineage_flat(lineage)
         shown = {name: flat[name][:_PARAM_LIMIT] for name in _PARAMS if name in flat}
-        model = connection.client.create_logged_model(experiment, folder.name, run, tags, shown, model_type="llm")
+        model = connection.client.create_logged_model(experiment, lineage["winner"], run, tags, shown, model_type="llm")
     if str(model.status) == "READY":
         return model.model_id
     with scratch_folder(workspace.STATE, "upload") as temporary:
         staged = temporary / "staged"
         if mode == "copy":
-            _save(staged, params, model, run, folder, lineage, card)
+            _save(staged, params, model, run, folder, lineage, card, max_tokens)
         else:
             reference.save(staged, model)
+        for place, source in (beside or {}).items():
+            shutil.copytree(source, staged / place)
         write_text(staged / CARD, card)
         packaging = {
             path.relative_to(staged).as_posix(): file_sha256(path)
@@ -134,17 +149,29 @@ def check_packaging(connection: Connection, version: Version) -> None:
 
     That is the MLmodel file and, for them, a tokenizer of its own: what they say hangs on those.
     """
+    with scratch_folder(workspace.STATE, "packaging") as temporary:
+        download_beside(connection, version, "", temporary)
+
+
+def download_beside(connection: Connection, version: Version, place: str, out: Path) -> None:
+    """Put what lies beside the checkpoint below `place` into `out`, under the same paths.
+
+    CorruptArtifact for a file that is not what was uploaded, InputError for one that is gone.
+    """
     import mlflow
 
     recorded: dict[str, str] = read_lineage(connection, version).get("packaging", {})
-    with scratch_folder(workspace.STATE, "packaging") as temporary:
-        for name, expected in recorded.items():
-            with _gone_means_gone(version, name):
-                uri = f"{_source(connection, version)}/{name}"
-                got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(temporary)))
-            found = file_sha256(got)
-            if found != expected:
-                raise CorruptArtifact("a file changed", where=f"{version}: {name}", expected=expected, found=found)
+    for name, expected in recorded.items():
+        if not name.startswith(place):
+            continue
+        folder = (out / name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with _gone_means_gone(version, name):
+            uri = f"{_source(connection, version)}/{name}"
+            got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+        found = file_sha256(got)
+        if found != expected:
+            raise CorruptArtifact("a file changed", where=f"{version}: {name}", expected=expected, found=found)
 
 
 def check_present(connection: Connection, version: Version) -> None:
@@ -218,7 +245,14 @@ def _find(connection: Connection, experiment: str, model_sha256: str, mode: str)
 
 
 def _save(
-    staged: Path, params: Params, model: LoggedModel, run: str, folder: Path, lineage: dict[str, Any], card: str
+    staged: Path,
+    params: Registered,
+    model: LoggedModel,
+    run: str,
+    folder: Path,
+    lineage: dict[str, Any],
+    card: str,
+    max_tokens: int,
 ) -> None:
     """Lay out an MLflow transformers model: MLmodel, signature, example, the checkpoint with card and lineage."""
     import mlflow
@@ -228,7 +262,7 @@ def _save(
         artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run, model_id=model.model_id
     )
     chat = (folder / "chat_template.jinja").is_file()
-    prompt = example_prompt()
+    prompt = lineage["example"]
     mlflow.transformers.save_model(
         # An absolute path cannot be mistaken for a hub repository, which MLflow would look up.
         transformers_model=str(folder.absolute()),
@@ -237,7 +271,7 @@ def _save(
         task="llm/v1/chat" if chat else "llm/v1/completions",
         input_example={
             **({"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}),
-            "max_tokens": params.evaluate.max_tokens,
+            "max_tokens": max_tokens,
         },
         model_card=ModelCard(card),
         pip_requirements=[f"{name}=={installed(name)}" for name in ("torch", "transformers", "safetensors")],

@@ -17,6 +17,7 @@ from relex.core.digest import file_sha256, json_sha256
 from relex.core.workspace import STATE
 from relex.params.load import Params
 from relex.params.redact import redact
+from relex.proving.folder import ProofFolder
 from relex.registry.store import nights_view
 from relex.registry.store.connection import Connection, run_tags
 from relex.registry.store.night import Decision
@@ -74,6 +75,41 @@ def log_night(connection: Connection, params: Params, decision: Decision, lineag
     return night.info.run_id
 
 
+def log_proof(
+    connection: Connection,
+    decision: Decision,
+    lineage: dict[str, Any],
+    evaluation: dict[str, Any],
+    decided: dict[str, Any],
+    folder: ProofFolder,
+) -> str:
+    """The id of the run of a proof without a night, logged in full unless that was done before.
+
+    evaluation, decided: evaluate.json and decision.json of `folder`.
+    """
+    key = json_sha256([decision.sha256, lineage["evaluation"]])
+    experiment = connection.experiment_id(connection.experiment)
+    query = f"tags.`{NIGHT_TAG}` = '{key}' AND tags.`{KIND_TAG}` = 'proof'"
+    made = connection.client.create_run
+    run = _find(connection, experiment, query) or made(
+        experiment, tags={NIGHT_TAG: key, KIND_TAG: "proof", **run_tags()}
+    )
+    if run.data.tags.get(COMPLETE_TAG):
+        return run.info.run_id
+    for tag, value in _tags("proof", decision, lineage, run).items():
+        connection.client.set_tag(run.info.run_id, tag, value)
+    _log(connection, run, metrics=[(name, value, 0) for name, value in night_metrics(evaluation, decided).items()])
+    for path in (folder.report, folder.request, folder.evaluation, folder.decision):
+        if path.is_file():
+            connection.client.log_text(run.info.run_id, redact(path.read_text(encoding="utf-8")), path.name)
+    connection.client.log_dict(run.info.run_id, lineage, "lineage.json")
+    connection.client.log_table(run.info.run_id, accuracy_table(evaluation), "accuracy.json")
+    connection.client.log_figure(run.info.run_id, accuracy_against_step(evaluation), "plots/accuracy.png")
+    connection.client.set_terminated(run.info.run_id)
+    connection.client.set_tag(run.info.run_id, COMPLETE_TAG, "true")
+    return run.info.run_id
+
+
 def attach_metrics(connection: Connection, run: str, model_id: str, evaluation: dict[str, Any], winner: str) -> None:
     """Show the winner's metrics on the logged model too, each with the problems that it was measured on.
 
@@ -120,12 +156,16 @@ def _adopt(connection: Connection, key: str) -> Run | None:
 
 
 def _night_tags(decision: Decision, lineage: dict[str, Any], night: Run) -> dict[str, str]:
-    """Names begin with what tells nights apart: MLflow's lists show their first fifteen characters or so."""
-    winner, hop = decision.winner.name if decision.winner else "none", hops.read()
-    date = datetime.fromtimestamp(night.info.start_time / 1000, UTC).date().isoformat()
+    hop = hops.read()
+    return _tags(f"{hop.night}.{hop.hop}", decision, lineage, night) | {HOP_TAG: redact(hop.name)}
+
+
+def _tags(which: str, decision: Decision, lineage: dict[str, Any], run: Run) -> dict[str, str]:
+    """Names begin with what tells runs apart: MLflow's lists show their first fifteen characters or so."""
+    winner = decision.winner.name if decision.winner else "none"
+    date = datetime.fromtimestamp(run.info.start_time / 1000, UTC).date().isoformat()
     tags = {
-        "mlflow.runName": f"{hop.night}.{hop.hop} {winner if decision.winner else decision.outcome} {date}",
-        HOP_TAG: hop.name,
+        "mlflow.runName": f"{which} {winner if decision.winner else decision.outcome} {date}",
         "decision": decision.outcome,
         "winner": winner,
         "git_commit": lineage["git"]["commit"] or "none",

@@ -77,15 +77,15 @@ def pretrain_embedded(source: EmbeddedBase, held_out: set[str], folder: Path) ->
     return pretrain(source, held_out, folder)
 
 
-def check_checkpoint(folder: Path) -> None:
-    """InputError unless `folder` holds config.json and safetensors weights."""
+def check_checkpoint(folder: Path, what: str = "the base") -> None:
+    """InputError unless `folder` holds config.json and safetensors weights. what: that it is, in the message."""
     if not folder.is_dir():
-        raise InputError("the base is missing", where=folder, expected="a Hugging Face checkpoint folder")
+        raise InputError(f"{what} is missing", where=folder, expected="a Hugging Face checkpoint folder")
     if not (folder / "config.json").is_file():
         raise InputError("not a checkpoint folder", where=folder, expected="config.json", found="no such file")
     if not (folder / "model.safetensors").is_file() and not (folder / "model.safetensors.index.json").is_file():
         raise InputError(
-            "the base has no safetensors weights",
+            f"{what} has no safetensors weights",
             where=folder,
             expected="model.safetensors, or shards with model.safetensors.index.json",
             found=", ".join(sorted(path.name for path in folder.iterdir())) or "an empty folder",

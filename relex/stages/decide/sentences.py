@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+FORECAST = "the forecast for step"
+CANDIDATE = "the candidate at step"  # of a proof that is handed folders: nothing says what made them
 _NAMES = {"base": "the base model", "observed": "the last trained checkpoint", "champion": "the champion"}
 
 _ENDED = {"futile": "that became out of reach", "spent": "not proven"}
 
 
-def sentence(decision: dict[str, Any]) -> str:
-    """What is done, and the numbers that carry it. decision: as decision_of makes it, with `trust`."""
+def sentence(decision: dict[str, Any], called: str = FORECAST) -> str:
+    """What is done, and the numbers that carry it.
+
+    decision: as decision_of makes it, with `trust`. called: a candidate, before the number of its step.
+    """
     last = decision["verdicts"][-1]
     if decision["same_as_champion"]:
-        text = f"Keep the champion: the night's best model, {_call(last['name'])}, is the very same model."
-        return text + _no_better_one(decision)
+        text = f"Keep the champion: the best model, {_call(last['name'], called)}, is the very same model."
+        return text + _no_better_one(decision, called)
     if not decision["promote"]:
         kept = "Keep the champion" if decision["winner"] else "Promote nothing"
-        reasons = "; ".join(f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in decision["verdicts"])
+        reasons = "; ".join(
+            f"{_call(verdict['name'], called)} {_why_not(verdict, called)}" for verdict in decision["verdicts"]
+        )
         return f"{kept}: nothing was proven better. On problems that nothing was chosen on, {reasons}."
     if not last["tests"]:
         raise ValueError(f"{last['name']} is to be promoted, and no test says why")
     gains = " and ".join(
-        f"{_points(test['gain'])} points against {_call(test['against'])} "
+        f"{_points(test['gain'])} points against {_NAMES[test['against']]} "
         f"({_points(test['low'])} to {_points(test['high'])})"
         for test in last["tests"]
     )
-    text = f"Promote {_call(last['name'])}: on problems that nothing was chosen on it gains {gains}."
-    return text + _no_better_one(decision) + _controls(decision) + _beyond(decision)
+    text = f"Promote {_call(last['name'], called)}: on problems that nothing was chosen on it gains {gains}."
+    return text + _no_better_one(decision, called) + _controls(decision) + _beyond(decision)
 
 
 def _controls(decision: dict[str, Any]) -> str:
@@ -43,11 +50,11 @@ def _controls(decision: dict[str, Any]) -> str:
     )
 
 
-def _no_better_one(decision: dict[str, Any]) -> str:
+def _no_better_one(decision: dict[str, Any], called: str) -> str:
     others = decision["verdicts"][:-1]
     if not others:
         return ""
-    reasons = "; ".join(f"{_call(verdict['name'])} {_why_not(verdict)}" for verdict in others)
+    reasons = "; ".join(f"{_call(verdict['name'], called)} {_why_not(verdict, called)}" for verdict in others)
     return f" No better one passed: {reasons}."
 
 
@@ -64,8 +71,8 @@ def _beyond(decision: dict[str, Any]) -> str:
     return f" It lies beyond the forecast's own checks ({' and '.join(reasons)}); this gain is measured, not forecast."
 
 
-def _why_not(verdict: dict[str, Any]) -> str:
-    others = [_call(name) for name in verdict.get("same_as", []) if name != verdict["name"]]
+def _why_not(verdict: dict[str, Any], called: str) -> str:
+    others = [_call(name, called) for name in verdict.get("same_as", []) if name != verdict["name"]]
     reasons = [f"is the same model as {' and '.join(others)}"] if others else []
     reasons += [_failed_test(test) for test in verdict["tests"] if test["ended"] in ("futile", "spent")]
     reasons += [
@@ -77,7 +84,7 @@ def _why_not(verdict: dict[str, Any]) -> str:
 def _failed_test(test: dict[str, Any]) -> str:
     change = f"gains {_points(test['gain'])}" if test["gain"] >= 0 else f"loses {_points(-test['gain'], sign='')}"
     return (
-        f"{change} points against {_call(test['against'])} ({_points(test['low'])} to {_points(test['high'])}; "
+        f"{change} points against {_NAMES[test['against']]} ({_points(test['low'])} to {_points(test['high'])}; "
         f"more than {_points(test['min_gain'])} were to be proven; {_ENDED[test['ended']]} after "
         f"{test['problems']} problems with {test['samples']} samples of each)"
     )
@@ -87,7 +94,7 @@ def _failed_guard(guard: dict[str, Any]) -> str:
     if guard["guard"] == "ood loss":
         return (
             f"may lose up to {_points(guard['high'], sign='')} points on {guard['suite']} against "
-            f"{_call(guard['against'])} (at most {_points(guard['limit'], sign='')} were to be proven; "
+            f"{_NAMES[guard['against']]} (at most {_points(guard['limit'], sign='')} were to be proven; "
             f"{_ENDED[guard['ended']]} after {guard['problems']} problems with {guard['samples']} samples of each)"
         )
     if guard["guard"] == "cut off":
@@ -95,11 +102,11 @@ def _failed_guard(guard: dict[str, Any]) -> str:
     return f"computes values that are not numbers on {guard['suite']}"
 
 
-def _call(name: str) -> str:
+def _call(name: str, called: str) -> str:
     if name in _NAMES:
         return _NAMES[name]
     step, _, variant = name.removeprefix("step_").partition("-")
-    return f"the forecast for step {int(step)}" + (f" ({variant})" if variant else "")
+    return f"{called} {int(step)}" + (f" ({variant})" if variant else "")
 
 
 def _points(share: float, sign: str = "+") -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from relex.core import workspace
@@ -21,7 +22,7 @@ from relex.proof.rounds import Room
 from relex.proof.rules import Rules
 from relex.proof.spending import Spending
 from relex.stages.decide.scores import load_scores
-from relex.stages.decide.sentences import sentence
+from relex.stages.decide.sentences import FORECAST, sentence
 from relex.stages.decide.trust import marks, trust
 
 _DIGITS = 6  # of the decision's shares
@@ -49,27 +50,43 @@ def run(decide: Rules) -> None:
     print(decision["sentence"])
 
 
-def replay(rules: Rules) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Places:
+    """What a decision is made of: metrics/evaluate.json, the folder of the rows, and metrics/diagnose.json, if any.
+
+    called: a candidate in its sentence, before the number of its step.
+    """
+
+    evaluation: Path
+    rows: Path
+    diagnosis: Path
+    called: str = FORECAST
+
+
+NIGHT = Places(workspace.EVALUATION_METRICS, workspace.EVALUATION / "rows", workspace.DIAGNOSIS)
+
+
+def replay(rules: Rules, places: Places = NIGHT) -> dict[str, Any]:
     """The decision that the evaluation's rows give, as metrics/decision.json holds it.
 
-    Reads metrics/evaluate.json, metrics/diagnose.json and evaluation/rows. InputError when they do not belong together.
+    InputError when the files do not belong together.
     """
-    evaluation = read_json(workspace.EVALUATION_METRICS)
-    diagnosis = read_json(workspace.DIAGNOSIS) if workspace.DIAGNOSIS.is_file() else None
+    evaluation = read_json(places.evaluation)
+    diagnosis = read_json(places.diagnosis) if places.diagnosis.is_file() else None
     try:
         models, protocol = evaluation["models"], Protocol.read(evaluation)
         hashes = {name: facts["model_sha256"] for name, facts in models.items()}
         found = trust(diagnosis)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            "not an evaluation with its diagnosis", where=workspace.EVALUATION_METRICS, found=error, todo="dvc repro"
+            "not an evaluation with its diagnosis", where=places.evaluation, found=error, todo="dvc repro"
         ) from None
-    scores = load_scores(workspace.EVALUATION / "rows", hashes)
+    scores = load_scores(places.rows, hashes)
     decision = decision_of(models, protocol, scores, rules)
     decision["trust"] = found
     for candidate in decision["candidates"]:
         candidate["beyond"] = [] if candidate.get("control") else marks(candidate["step"], found)
-    decision["sentence"] = sentence(decision)
+    decision["sentence"] = sentence(decision, places.called)
     return decision
 
 
@@ -104,6 +121,7 @@ def decision_of(
     models: name -> kind, step, model_sha256, folder (metrics/evaluate.json). source: the rows.
     """
     outcome, spending = played(models, protocol.rooms, protocol.plan, source, rules)
+    rules = rules.at(protocol.plan.look)
     winner = outcome.promoted or (CHAMPION if CHAMPION in models else None)
     result = "keep-champion"
     if outcome.promoted:

@@ -62,11 +62,11 @@ def load_contestants(champion: Model | None = None) -> list[Contestant]:
     champion: whom this hop meets, as hop.json names it; None for none.
     """
     contestants = [
-        _contestant("base", "base", 0, workspace.BASE),
-        _contestant("observed", "observed", _observed_step(), workspace.OBSERVED),
+        contestant_of("base", "base", 0, workspace.BASE),
+        contestant_of("observed", "observed", _observed_step(), workspace.OBSERVED),
     ]
     if champion is not None:
-        found = _contestant("champion", "champion", None, workspace.CHAMPION_WEIGHTS, champion.version)
+        found = contestant_of("champion", "champion", None, workspace.CHAMPION_WEIGHTS, champion.version)
         if found.model_sha256 != champion.model_sha256:
             raise CorruptArtifact(
                 "the champion is not the registered model: its weights, configuration or tokenizer changed",
@@ -101,7 +101,7 @@ def _candidates(folder: Path, controls: list[str]) -> list[Contestant]:
     for path in sorted(folder.glob("step_*")):
         match = re.match(r"step_(\d+)", path.name)
         if match and path.is_dir():
-            one = _contestant(path.name, "candidate", int(match[1]), path)
+            one = contestant_of(path.name, "candidate", int(match[1]), path)
             found.append(replace(one, control=path.name in controls))
     if missing := set(controls) - {one.name for one in found}:
         raise InputError("controls are missing", where=folder, expected=sorted(missing), todo="run `relex extrapolate`")
@@ -110,7 +110,8 @@ def _candidates(folder: Path, controls: list[str]) -> list[Contestant]:
     return found
 
 
-def _contestant(name: str, kind: str, step: int | None, folder: Path, version: str | None = None) -> Contestant:
+def contestant_of(name: str, kind: str, step: int | None, folder: Path, version: str | None = None) -> Contestant:
+    """The model in a checkpoint folder, with its hashes; InputError for a folder that is missing or incomplete."""
     if not folder.is_dir():
         raise InputError("the checkpoint folder is missing", where=folder, todo="run the stage that writes it")
     if not (folder / "config.json").is_file():

@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
+from relex.core.workspace import STATE
 from relex.stages.evaluate.answering import answers, forfeited, gives_numbers
 from relex.stages.evaluate.contestants import Contestant
 from relex.stages.evaluate.dealing import Share, choose, deal
@@ -42,12 +44,14 @@ class Generation:
 
     At most `settings.engines` of them run at a time, none before a row is missing. A model gets a fresh engine, or,
     where reload_proof.py finds that exact, one that held another model before. contestants: all that will be asked.
+    state: where engines may leave files.
     spent: start_seconds, engine_starts and reloads, and by purpose rows, tokens, generate_seconds (of every engine)
     and score_seconds (beside the former).
     """
 
-    def __init__(self, settings: Evaluate, store: RowStore, contestants: Sequence[Contestant]):
+    def __init__(self, settings: Evaluate, store: RowStore, contestants: Sequence[Contestant], state: Path = STATE):
         self._settings, self._store, self._contestants = settings, store, list(contestants)
+        self._state = state
         self._slots: list[Slot] = []
         self._threads: ThreadPoolExecutor | None = None  # an engine must not outlive the thread that started it
         self._scoring = Scoring(store)
@@ -69,7 +73,7 @@ class Generation:
         for slot in self._slots:
             slot.close()
         self._scoring.close()
-        remove_twins()
+        remove_twins(self._state)
 
     def fill(self, wants: Sequence[Want], purpose: str) -> None:
         """Generate, score and save what the store lacks of `wants`. purpose: what it is counted under in `spent`.
@@ -126,7 +130,7 @@ class Generation:
         twins = on_cpu and settings.backend == "vllm"
         self._threads = ThreadPoolExecutor(len(environments))
         self._slots = [
-            Slot(number, engine_settings(settings), environment, twins=twins)
+            Slot(number, engine_settings(settings), environment, twins=twins, state=self._state)
             for number, environment in enumerate(environments)
         ]
         begin = time.perf_counter()
@@ -144,7 +148,7 @@ class Generation:
         if settings.backend == "transformers":
             return wanted  # its reload is a fresh load
         facts = engine_settings(settings) | {"twins": self._slots[0].twins}
-        path = proof_file(facts, engine_facts(settings), first)
+        path = proof_file(facts, engine_facts(settings), first, self._state)
         exact = known(path)
         # One that is to be served now, so that both engines go on with what they hold; of those, one that went least
         # far: a model whose logits are no numbers would prove nothing, night after night.

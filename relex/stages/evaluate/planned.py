@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from relex.core.errors import InputError
+from relex.proof.level_over_nights import share_of_level
 from relex.proof.plan import Plan, most_rows, within
 from relex.proof.power import problems_to_show_no_loss, provable
 from relex.proof.roles import CHOOSE, GATE, OOD, TEST
@@ -33,9 +35,14 @@ def racers(contestants: Iterable[Contestant]) -> int:
     return sum(each.kind in ("candidate", "control") for each in contestants)
 
 
-def planned(settings: Evaluate, rooms: tuple[Room, ...], candidates: int, champion: bool, rows: int | None) -> Plan:
-    """The largest plan that `rows` allow, None for no limit; InputError when they do not allow the smallest one."""
-    plan = largest(settings)
+def planned(
+    settings: Evaluate, rooms: tuple[Room, ...], candidates: int, champion: bool, rows: int | None, look: int = 1
+) -> Plan:
+    """The largest plan that `rows` allow, None for no limit; InputError when they do not allow the smallest one.
+
+    look: which one at these problems of the gate it is for.
+    """
+    plan = replace(largest(settings), look=look)
     if rows is None:
         return plan
     everything = settings.report == "all"
@@ -106,7 +113,13 @@ def sentence(
     most = most_rows(plan, rooms, candidates, champion, settings.report == "all")
     found = provable(rooms, plan, rules)
     lines = [f"the proof: at most {most:,} rows with its report; {found}"]
-    now, free = provable(rooms, plan, rules, 0.5), provable(rooms, largest(settings), rules, 0.5)
+    if plan.look > 1:
+        lines.append(
+            f"the proof: these problems were looked at {plan.look - 1} times before, and no fresh ones are left: "
+            f"{100 * share_of_level(plan.look):.1f} % of decide.alpha may be spent on them"
+        )
+    most_free = replace(largest(settings), look=plan.look)
+    now, free = provable(rooms, plan, rules, 0.5), provable(rooms, most_free, rules, 0.5)
     if rows is not None and now is not None and free is not None and now.gain > free.gain:
         needed = unlimited(settings, rooms, candidates, champion)
         lines.append(

@@ -19,10 +19,9 @@ from relex.checkpoints.tensors import CheckpointReader
 from relex.checkpoints.tying import implied_heads
 from relex.core.atomic import new_folder, write_json
 from relex.core.digest import json_sha256
-from relex.core.workspace import STATE
 from relex.stages.evaluate.contestants import Contestant
 
-TWINS = STATE / "twins"
+_TWINS = "twins"  # a folder of the state
 _HEAD = "lm_head.weight"
 _WRITING = threading.Lock()
 
@@ -34,16 +33,16 @@ def architecture(contestant: Contestant) -> str:
     return json_sha256([contestant.speech_sha256, layout])
 
 
-def servable(contestant: Contestant) -> Path:
+def servable(contestant: Contestant, state: Path) -> Path:
     """The folder that an engine on a CPU can be reloaded from: with tied embeddings the untied twin, else its own.
 
-    Threads may ask for the same one at once.
+    state: where twins are written. Threads may ask for the same one at once.
     """
     with CheckpointReader(contestant.folder) as reader:
         heads = implied_heads(reader, [_HEAD])
         if not heads:
             return contestant.folder
-        twin = TWINS / contestant.model_sha256[:16]
+        twin = state / _TWINS / contestant.model_sha256[:16]
         with _WRITING:
             if not twin.is_dir():
                 with new_folder(twin) as folder:
@@ -75,6 +74,6 @@ def _write_twin(source: Path, reader: CheckpointReader, embedding: str, folder: 
     write_json(folder / "config.json", config)
 
 
-def remove_twins() -> None:
+def remove_twins(state: Path) -> None:
     """Twins hold nothing that cannot be written again."""
-    shutil.rmtree(TWINS, ignore_errors=True)
+    shutil.rmtree(state / _TWINS, ignore_errors=True)

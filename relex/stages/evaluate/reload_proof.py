@@ -16,23 +16,23 @@ from typing import Any
 
 from relex.core.atomic import read_json, write_json
 from relex.core.digest import json_sha256
-from relex.core.workspace import STATE
 from relex.stages.evaluate.answering import probe
 from relex.stages.evaluate.contestants import Contestant
 from relex.stages.evaluate.reload import architecture
 from relex.stages.evaluate.slot import Slot
 from relex.stages.evaluate.suites.suite import Suite
 
-PROOFS = STATE / "reloads"
+_PROOFS = "reloads"  # a folder of the state
 
 
-def proof_file(settings: Mapping[str, Any], engine: Mapping[str, Any], contestant: Contestant) -> Path:
+def proof_file(settings: Mapping[str, Any], engine: Mapping[str, Any], contestant: Contestant, state: Path) -> Path:
     """Where the proof for a model's architecture is kept.
 
     settings: of the engine process, without its model. engine: what identifies the engine in the rows' keys.
+    state: where proofs are kept.
     """
     machine = [platform.processor(), platform.machine(), platform.node()]
-    return PROOFS / f"{json_sha256([engine, settings, architecture(contestant), machine])}.json"
+    return state / _PROOFS / f"{json_sha256([engine, settings, architecture(contestant), machine])}.json"
 
 
 def known(path: Path) -> bool | None:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from relex.core.workspace import STATE
 from relex.stages.evaluate.contestants import Contestant
 from relex.stages.evaluate.engine.process import EngineProcess
 from relex.stages.evaluate.reload import architecture, servable
 
-LOGS = STATE / "engines"
+_LOGS = "engines"  # a folder of the state
 
 
 class Slot:
     """At most one engine at a time. One thread uses it; `kill` is for another one.
 
     settings: of the engine process, without its model. twins: whether an engine that shall be reloaded must be given
-    untied twins (reload.py).
+    untied twins (reload.py). state: where logs, twins and what an engine leaves go.
     """
 
-    def __init__(self, number: int, settings: dict[str, Any], environment: dict[str, str], *, twins: bool):
+    def __init__(self, number: int, settings: dict[str, Any], environment: dict[str, str], *, twins: bool, state: Path):
         self._number, self._settings, self._environment, self.twins = number, settings, environment, twins
+        self._state = state
         self._engine: EngineProcess | None = None
         self._architecture = ""  # within which this engine may be reloaded
         self._killed = False
@@ -54,22 +55,22 @@ class Slot:
         """A fresh engine, in place of any that runs. reloadable: on what an engine must be started to be reloaded."""
         self.close()
         self.next = contestant.model_sha256
-        folder = servable(contestant) if reloadable and self.twins else contestant.folder
-        self._engine = EngineProcess(
-            self._settings | {"model": str(folder)}, LOGS / f"{contestant.name}-{self._number}.log", self._environment
-        )
+        folder = servable(contestant, self._state) if reloadable and self.twins else contestant.folder
+        log = self._state / _LOGS / f"{contestant.name}-{self._number}.log"
+        settings = self._settings | {"model": str(folder)}
+        self._engine = EngineProcess(settings, log, self._environment, self._state)
         if self._killed:
             self._engine.kill()
         self._engine.wait_until_ready()
         self.model = self.next = contestant.model_sha256
         self.starts += 1
-        if reloadable or not self.twins or servable(contestant) == contestant.folder:
+        if reloadable or not self.twins or servable(contestant, self._state) == contestant.folder:
             self._architecture = architecture(contestant)
 
     def reload(self, contestant: Contestant) -> None:
         """Put another model into the running engine."""
         self.model = None
-        self.engine.reload(servable(contestant) if self.twins else contestant.folder)
+        self.engine.reload(servable(contestant, self._state) if self.twins else contestant.folder)
         self.model = self.next = contestant.model_sha256
         self.reloads += 1
 

@@ -8,6 +8,7 @@ into timings/evaluate.json. Rows come from the store (row_store.py) wherever the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -32,6 +33,7 @@ from relex.stages.evaluate.metrics import summarise
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.evaluate.row_store import RowStore, output_table
 from relex.stages.evaluate.schema import OUTPUT
+from relex.stages.evaluate.suites.params import SplitSource
 from relex.stages.evaluate.suites.suite import Suite, load_suites
 
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
@@ -43,16 +45,14 @@ def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | N
         suites, contestants = load_suites(evaluate, problems), load_contestants(champion)
         store = RowStore(workspace.ROWS_CACHE, engine_facts(evaluate))
         with Generation(evaluate, store, contestants) as generation:
-            evaluation = Evaluation(evaluate, decide, suites, contestants, store, generation)
+            evaluation = Evaluation(evaluate, decide, suites, contestants, store, generation, look_of(evaluate))
             plan = evaluation.plan()
-            outcome = evaluation.prove(plan)
-            evaluation.report(outcome)
+            evaluation.carry_out(plan)
             details.update(generation.spent)
         evaluation.note_rate(generation.spent)
-        metrics = evaluation.write_rows()
-        write_json(
-            workspace.EVALUATION_METRICS, evaluation.protocol() | {"metrics": metrics, "proof": evaluation.proof(plan)}
-        )
+        with new_folder(workspace.EVALUATION, replace=True) as folder:
+            metrics = evaluation.write_rows(folder / "rows")
+        write_json(workspace.EVALUATION_METRICS, evaluation.facts(plan, metrics))
         store.prune()
     print_table(metrics, [suite.name for suite in suites])
 
@@ -68,8 +68,10 @@ class Evaluation:
         contestants: list[Contestant],
         store: RowStore,
         generation: Generation,
+        look: int = 1,
     ):
-        self._settings, self._rules = settings, rules
+        """look: which one at these problems of the gate this is, 1 for fresh ones."""
+        self._settings, self._rules, self._look = settings, rules, look
         self._suites = {suite.name: suite for suite in suites}
         self._contestants = {contestant.name: contestant for contestant in contestants}
         self._rooms = planned.rooms_of(suites)
@@ -94,7 +96,7 @@ class Evaluation:
     def _planned(self, rows: int | None) -> Plan:
         candidates = planned.racers(self._contestants.values())
         champion = CHAMPION in self._contestants
-        plan = planned.planned(self._settings, self._rooms, candidates, champion, rows)
+        plan = planned.planned(self._settings, self._rooms, candidates, champion, rows, self._look)
         print(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))
         return plan
 
@@ -126,6 +128,10 @@ class Evaluation:
         seconds = sum(part["generate_seconds"] for part in parts) / self._settings.engines
         return rate.note(self._rate_key(), sum(part["rows"] for part in parts), seconds, spent["start_seconds"])
 
+    def carry_out(self, plan: Plan) -> None:
+        """Generate what the proof asks, then what is reported."""
+        self._report(self.prove(plan))
+
     def prove(self, plan: Plan) -> Outcome:
         """Generate what the policy asks until it has decided."""
         players = [each.player for each in self._contestants.values()]
@@ -137,7 +143,7 @@ class Evaluation:
                 return end.value
             self._ask(ask.purpose, ask.models, ask.asked)
 
-    def report(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome) -> None:
         """Ask the suites that are reported of whom the report is about; nothing is decided on them any more."""
         named = [BASE, OBSERVED, CHAMPION, outcome.promoted]
         everyone = self._settings.report == "all"
@@ -157,24 +163,27 @@ class Evaluation:
         )
         self._asked.add(purpose, models, asked)
 
-    def write_rows(self) -> dict[str, dict[str, Any]]:
-        """evaluation/rows/<model>.parquet; the metrics by model and suite, of what was asked."""
+    def write_rows(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """<folder>/<model>.parquet; the metrics by model and suite, of what was asked."""
         settings = self._settings
         metrics: dict[str, dict[str, Any]] = {}
-        with new_folder(workspace.EVALUATION, replace=True) as folder:
-            (folder / "rows").mkdir()
-            for name, contestant in self._contestants.items():
-                metrics[name] = {}
-                with pq.ParquetWriter(folder / "rows" / f"{name}.parquet", OUTPUT) as writer:
-                    for suite in self._suites.values():
-                        if (name, suite.name) not in self._asked.reached:
-                            continue
-                        table = self._asked.table(name, suite.name, *self._asked.reached[name, suite.name])
-                        writer.write_table(output_table(contestant, suite, table))
-                        metrics[name][suite.name] = summarise(
-                            table, settings.pass_k, settings.confidence, settings.resamples, settings.seed
-                        )
+        folder.mkdir(exist_ok=True)
+        for name, contestant in self._contestants.items():
+            metrics[name] = {}
+            with pq.ParquetWriter(folder / f"{name}.parquet", OUTPUT) as writer:
+                for suite in self._suites.values():
+                    if (name, suite.name) not in self._asked.reached:
+                        continue
+                    table = self._asked.table(name, suite.name, *self._asked.reached[name, suite.name])
+                    writer.write_table(output_table(contestant, suite, table))
+                    metrics[name][suite.name] = summarise(
+                        table, settings.pass_k, settings.confidence, settings.resamples, settings.seed
+                    )
         return metrics
+
+    def facts(self, plan: Plan, metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """metrics/evaluate.json. metrics: as write_rows gives them."""
+        return self.protocol() | {"metrics": metrics, "proof": self._proof(plan)}
 
     def protocol(self) -> dict[str, Any]:
         """metrics/evaluate.json without what was found."""
@@ -188,7 +197,7 @@ class Evaluation:
             "models": {contestant.name: contestant.facts() for contestant in self._contestants.values()},
         }
 
-    def proof(self, plan: Plan) -> dict[str, Any]:
+    def _proof(self, plan: Plan) -> dict[str, Any]:
         """For metrics/evaluate.json: what could be asked, and what each part took."""
         return {
             "plan": plan.facts() | {"report": self._settings.report},
@@ -197,6 +206,15 @@ class Evaluation:
                 for part in (RACE, GATE, GUARDS, REPORT)
             },
         }
+
+
+def look_of(settings: Evaluate) -> int:
+    """Which look at its validation problems this hop's is: those of splits are fresh for every hop as long as the
+    source has others, those of any other source are the same every time."""
+    dealt = read_json(workspace.SLICE)
+    chosen_on = [suite for suite in settings.suites if suite.role == "validation"]
+    fresh = all(isinstance(suite.source, SplitSource) for suite in chosen_on)
+    return int(dealt["looks"]) if fresh else int(dealt["slice"]) + 1
 
 
 def _rollouts() -> int:

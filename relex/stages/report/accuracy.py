@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relex.stages.report import words
-from relex.stages.report.data import Evaluation, Interval, Night
+from relex.stages.report.data import Evaluation, Interval, Proven
 from relex.stages.report.svg import COLOURS, NARROW, WIDE, svg, window_band
 
 _SHADES = (COLOURS["ood"], COLOURS["s5"], COLOURS["s6"])
@@ -21,7 +21,7 @@ _NAMES = {
 }
 
 
-def accuracy_charts(night: Night) -> dict[str, Markup]:
+def accuracy_charts(night: Proven) -> dict[str, Markup]:
     """The same chart for a desk ("wide") and for a phone ("narrow")."""
     title = "Share of right samples against optimiser step, in the race and on test and out-of-domain problems"
 
@@ -34,7 +34,7 @@ def accuracy_charts(night: Night) -> dict[str, Markup]:
     }
 
 
-def _draw(figure: Figure, night: Night, wide: bool) -> None:
+def _draw(figure: Figure, night: Proven, wide: bool) -> None:
     evaluation = night.evaluation
     axes = figure.subplots()
     window_band(axes, night.window, "observed window")
@@ -46,21 +46,21 @@ def _draw(figure: Figure, night: Night, wide: bool) -> None:
     for suite, colour, marker in reported:
         _line(axes, night, suite, colour, marker)
     for suite, colour, _ in reported:
-        _champion(axes, evaluation, suite, colour)
+        _champion(axes, night, suite, colour)
     _mark_finalist(axes, night)
     _scale(axes, night, wide)
     axes.set_ylabel("share of right samples")
     figure.legend(loc="outside lower center", ncols=2 if wide else 1)
 
 
-def _by_step(night: Night, suite: str) -> list[tuple[int, str, Interval | None]]:
+def _by_step(night: Proven, suite: str) -> list[tuple[int, str, Interval | None]]:
     """(step, model, accuracy) of the models that have a step; accuracy None where one was not asked this suite."""
     evaluation = night.evaluation
     names = evaluation.of_kind("base") + evaluation.of_kind("observed") + evaluation.of_kind("candidate")
     return [(evaluation.models[name].step or 0, name, evaluation.accuracy(name, suite)) for name in names]
 
 
-def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> None:
+def _line(axes: Axes, night: Proven, suite: str, colour: str, marker: str) -> None:
     """Trained part solid up to the last observed step, forecasts dashed from there on, intervals as bars.
 
     Nothing is drawn across a model that was not asked: what lies there is not known.
@@ -89,7 +89,7 @@ def _line(axes: Axes, night: Night, suite: str, colour: str, marker: str) -> Non
         )
 
 
-def _numbers_of_problems(axes: Axes, night: Night, suite: str, colour: str) -> None:
+def _numbers_of_problems(axes: Axes, night: Proven, suite: str, colour: str) -> None:
     """Above each interval of the race, how many problems it rests on: those that left early were asked fewer."""
     for step, name, accuracy in _by_step(night, suite):
         if accuracy is not None:
@@ -106,16 +106,18 @@ def _label(evaluation: Evaluation, suite: str) -> str:
     return _NAMES.get(suite, suite)
 
 
-def _champion(axes: Axes, evaluation: Evaluation, suite: str, colour: str) -> None:
+def _champion(axes: Axes, night: Proven, suite: str, colour: str) -> None:
+    evaluation = night.evaluation
     for name in evaluation.of_kind("champion"):
         accuracy = evaluation.accuracy(name, suite)
         if accuracy is not None:
             axes.axhspan(accuracy.low, accuracy.high, color=COLOURS["champion"], alpha=0.10, linewidth=0)
-            label = f"champion, version {evaluation.models[name].version}, {_NAMES.get(suite, suite).split(' (')[0]}"
+            who = words.model(name, evaluation.models[name], night.window, night.candidate)
+            label = f"{who}, {_NAMES.get(suite, suite).split(' (')[0]}"
             axes.axhline(accuracy.value, color=colour, linewidth=1.3, linestyle=(0, (1, 2)), label=label)
 
 
-def _mark_finalist(axes: Axes, night: Night) -> None:
+def _mark_finalist(axes: Axes, night: Proven) -> None:
     """A line at the candidate that met the gate, with what became of it."""
     if night.finalist is None:
         return
@@ -127,7 +129,7 @@ def _mark_finalist(axes: Axes, night: Night) -> None:
     )
 
 
-def _scale(axes: Axes, night: Night, wide: bool) -> None:
+def _scale(axes: Axes, night: Proven, wide: bool) -> None:
     evaluation, window = night.evaluation, night.window
     steps = sorted({evaluation.models[name].step or 0 for name in evaluation.of_kind("candidate")} | {0, window})
     axes.set_xlim(-0.02 * steps[-1], 1.04 * steps[-1])

@@ -34,11 +34,12 @@ class Champion(Facts):
 
 @dataclass(frozen=True)
 class Beside:
-    """task: what the problems are. model: the registered model's name. champions: the moves before this night ended,
-    the oldest first. Nothing of the registry's address, which may hold a password: DVC would write it into dvc.lock."""
+    """task: what the problems are. model: the registered model's name, None without a registry. champions: the moves
+    before this night ended, the oldest first. Nothing of the registry's address, which may hold a password: DVC would
+    write it into dvc.lock."""
 
     task: str
-    model: str
+    model: str | None
     champions: list[Champion]
     samples: Samples
 

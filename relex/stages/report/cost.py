@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from relex.stages.report.data import Generated, Night, Timing
+from relex.stages.report.data import Generated, Night, Proven, Timing
 
 _PARTS = {
     "race": "race, on choosing problems",
@@ -49,21 +49,22 @@ class Part:
 class ProofCost:
     """What the proof took beside the training.
 
-    rows: that the decision rests on; rows_share, seconds_share: all rows in multiples of the training's rollouts, and
-    the stage's seconds in multiples of the training's; the latter None where a stage left no seconds.
+    rows: that the decision rests on; rows_share, all_share: these rows, and all of them, in multiples of the training's
+    rollouts; seconds_share: the stage's seconds in multiples of the training's. None where nothing is known of a
+    training, and of seconds where a stage left none.
     """
 
     parts: tuple[Part, ...]
     rows: int
     reported: int
-    rollouts: int
+    rollouts: int | None
     rollout_tokens: int | None
     training_seconds: float | None
     seconds: float | None
     engine_starts: int | None
     start_seconds: float
-    rows_share: float
-    all_share: float
+    rows_share: float | None
+    all_share: float | None
     seconds_share: float | None
 
 
@@ -73,10 +74,7 @@ def cost(night: Night) -> Cost:
     per_step = None
     if training is not None and night.train.completions:  # another trainer's seconds are not known
         per_step = statistics.median(training.steps) if training.steps else training.seconds / max(night.train.steps, 1)
-    models = night.evaluation.models
-    candidates = night.evaluation.of_kind("candidate")
-    about = night.finalist or (candidates[-1] if candidates else None)
-    target = models[about].step if about else None
+    target = about(night)
     beyond = None
     if per_step is not None and target is not None:
         beyond = max(target - night.train.steps, 0) * per_step
@@ -88,17 +86,26 @@ def cost(night: Night) -> Cost:
         beyond=beyond,
         total=sum(spent.values()),
         extrapolation=spent.get("extrapolate"),
-        forecasts=len(candidates),
+        forecasts=len(night.evaluation.of_kind("candidate")),
     )
 
 
-def proof_cost(night: Night) -> ProofCost:
+def about(night: Proven) -> int | None:
+    """The step of the forecast that met the gate, or of the farthest one."""
+    candidates = night.evaluation.of_kind("candidate")
+    name = night.finalist or (candidates[-1] if candidates else None)
+    return night.evaluation.models[name].step if name else None
+
+
+def proof_cost(night: Proven) -> ProofCost:
     """Rows and tokens by part as the decision's files say them, seconds and engine starts as the evaluation took them.
 
     An evaluation that left no engine starts (its timings are absent, or another release's) has no seconds by part.
     """
     spent, timing = night.evaluation.proof.spent, night.timings.get("evaluate")
-    training = night.timings.get("train")
+    # Of another trainer's run neither rollouts nor seconds are known.
+    train = night.train if isinstance(night, Night) and night.train.completions else None
+    training = night.timings.get("train") if train else None
     by_part = timing if timing is not None and timing.engine_starts is not None else None
     parts = tuple(
         _part(label, spent[name].rows, spent[name].tokens, _generated(by_part, name))
@@ -107,22 +114,20 @@ def proof_cost(night: Night) -> ProofCost:
     )
     rows = sum(spent[name].rows for name in _DECIDE if name in spent)
     every = sum(part.rows for part in spent.values())
-    rollouts = max(night.train.completions, 1)
+    rollouts = train.completions if train else None
     return ProofCost(
         parts=parts,
         rows=rows,
         reported=every - rows,
-        rollouts=night.train.completions,
-        rollout_tokens=night.train.tokens,
+        rollouts=rollouts,
+        rollout_tokens=train.tokens if train else None,
         training_seconds=training.seconds if training else None,
         seconds=timing.seconds if timing else None,
         engine_starts=by_part.engine_starts if by_part else None,
         start_seconds=by_part.start_seconds if by_part else 0.0,
-        rows_share=rows / rollouts,
-        all_share=every / rollouts,
-        seconds_share=timing.seconds / training.seconds
-        if timing and training and training.seconds and night.train.completions
-        else None,
+        rows_share=rows / rollouts if rollouts else None,
+        all_share=every / rollouts if rollouts else None,
+        seconds_share=timing.seconds / training.seconds if timing and training and training.seconds else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime
 
@@ -21,13 +21,14 @@ class Interval(Facts):
 
 
 class Model(Facts):
-    """One evaluated model. step: optimiser steps, observed or predicted; None for a champion."""
+    """One evaluated model. step: optimiser steps, observed or predicted; None for a champion. folder: where it was."""
 
     kind: Literal["base", "observed", "champion", "candidate"]
     step: int | None
     model_sha256: str
     weights_sha256: str
     version: str | None = None
+    folder: str = ""
 
 
 class Suite(Facts):
@@ -166,13 +167,13 @@ class Timing(Facts):
     reloads: int = 0
 
 
-class Night(Facts):
-    """Everything that the page shows. rewards: (optimiser step, mean reward of its rollouts)."""
+class Proven(Facts):
+    """A proof and nothing else: what the page shows of checkpoints, whatever made them. timings: by stage.
 
-    base: BaseFacts
-    train: TrainFacts
-    rewards: list[tuple[int, Number]]
-    diagnosis: Diagnosis
+    candidate: what a candidate is called.
+    """
+
+    candidate: ClassVar[str] = "candidate"
     evaluation: Evaluation
     decision: Decision
     timings: dict[str, Timing]
@@ -191,7 +192,7 @@ class Night(Facts):
     @property
     def window(self) -> int:
         """The last observed optimiser step."""
-        return self.diagnosis.trajectory.steps[-1]
+        return self.evaluation.models[self.evaluation.of_kind("observed")[0]].step or 0
 
     @property
     def compared(self) -> tuple[str, str]:
@@ -211,3 +212,18 @@ class Night(Facts):
             if self.evaluation.models[verdict.name].kind == "candidate"
         ]
         return met[-1] if met else None
+
+
+class Night(Proven):
+    """Everything that the page shows of a night. rewards: (optimiser step, mean reward of its rollouts)."""
+
+    candidate: ClassVar[str] = "forecast"
+    base: BaseFacts
+    train: TrainFacts
+    rewards: list[tuple[int, Number]]
+    diagnosis: Diagnosis
+
+    @property
+    def window(self) -> int:
+        """The last optimiser step of the window that was diagnosed."""
+        return self.diagnosis.trajectory.steps[-1]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.errors import InputError, InputErrors
-from relex.stages.report.data import BaseFacts, Evaluation, Night, Timing, TrainFacts
+from relex.stages.report.data import BaseFacts, Evaluation, Night, Proven, Timing, TrainFacts
 from relex.stages.report.decision import Decision
 from relex.stages.report.diagnosis import Diagnosis
 from relex.stages.report.facts import Facts
@@ -59,11 +59,26 @@ def read_night() -> Night:
     return night
 
 
+def read_proven(evaluation: Path, decision: Path, timings: Path) -> Proven:
+    """A proof without a night; InputError for the first file that cannot be used. timings: a folder of <stage>.json."""
+    proven = Proven.model_construct(
+        evaluation=_facts(evaluation, Evaluation),
+        decision=_facts(decision, Decision),
+        timings={path.stem: _facts(path, Timing) for path in sorted(timings.glob("*.json"))},
+    )
+    _check_same_night(proven)
+    return proven
+
+
 def read_rewards(path: Path) -> list[tuple[int, float]]:
-    """(optimiser step, mean reward of its rollouts), by step, from train_steps.csv; InputError for anything else."""
+    """(optimiser step, mean reward of its rollouts), by step, from train_steps.csv; none of another trainer's run.
+    InputError for anything else."""
     try:
         with open(path, newline="", encoding="utf-8") as handle:
-            rows = [(int(row["step"]), float(row["reward"])) for row in csv.DictReader(handle)]
+            table = csv.DictReader(handle)
+            rows = [(int(row["step"]), float(row["reward"])) for row in table]
+            if not {"step", "reward"} <= set(table.fieldnames or ()):
+                raise ValueError("no such columns")
     except FileNotFoundError:
         raise InputError("the file is missing", where=path, todo="run the stage that writes it") from None
     except (ValueError, KeyError, TypeError, csv.Error, OSError) as error:
@@ -89,7 +104,7 @@ def _facts(path: Path, shape: type[_Facts]) -> _Facts:
         ) from error
 
 
-def _check_same_night(night: Night) -> None:
+def _check_same_night(night: Proven) -> None:
     """InputError where two files speak of different models: one of them is stale."""
     models, decision = night.evaluation.models, night.decision
     named = [verdict.name for verdict in decision.verdicts] + ([decision.winner] if decision.winner else [])

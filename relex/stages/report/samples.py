@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from relex.core.errors import InputError
-from relex.stages.report.data import Night
+from relex.stages.report.data import Proven
 
 _EACH = 5
 _LONGEST = 600  # characters of a text that the page shows: the beginning and the end of a longer one
@@ -39,7 +39,7 @@ class Samples:
     losses: int
 
 
-def read_samples(night: Night, rows: Path) -> Samples:
+def read_samples(night: Proven, rows: Path) -> Samples:
     """The first five of each sort in the suite's order, by each model's first sample of a problem, on the first test
     suite that both were asked, else at the gate. rows: <model>.parquet of the evaluation; InputError without them."""
     before, after = night.compared

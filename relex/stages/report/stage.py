@@ -28,7 +28,7 @@ from relex.stages.report.charts import (
     spectrum_chart,
 )
 from relex.stages.report.cost import cost, proof_cost
-from relex.stages.report.data import Night
+from relex.stages.report.data import Night, Proven
 from relex.stages.report.headline import headline, race
 from relex.stages.report.read import read_night
 
@@ -45,7 +45,7 @@ def run(source: Mapping[str, Any], model: str) -> None:
     print(f"report: {workspace.REPORT}")
 
 
-def page(night: Night, beside: Beside) -> str:
+def page(night: Proven, beside: Beside) -> str:
     """The whole page as HTML. Everything that a file says is escaped, and no script runs but its own, by hash."""
     environment = Environment(
         loader=PackageLoader("relex.stages.report", "templates"),
@@ -74,7 +74,7 @@ def _hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _content(night: Night, beside: Beside) -> dict[str, Any]:
+def _content(night: Proven, beside: Beside) -> dict[str, Any]:
     models = night.evaluation.models
     headline, _, numbers = night.decision.sentence.partition(": ")
     return {
@@ -96,8 +96,7 @@ def _content(night: Night, beside: Beside) -> dict[str, Any]:
         "columns": tables.columns(night),
         "rows": tables.accuracy_rows(night),
         "pass_k": tables.pass_k(night),
-        "coefficients": tables.coefficient_rows(night),
-        "cost": cost(night),
+        "trained": isinstance(night, Night),
         "proof": proof_cost(night),
         "asked": words.asked,
         "ended": words.ENDED,
@@ -107,10 +106,13 @@ def _content(night: Night, beside: Beside) -> dict[str, Any]:
     }
 
 
-def _charts(night: Night, beside: Beside) -> dict[str, Any]:
-    return {
-        "accuracy": accuracy_charts(night),
-        "trend": trend.trend_charts(night, beside),
+def _charts(night: Proven, beside: Beside) -> dict[str, Any]:
+    charts: dict[str, Any] = {"accuracy": accuracy_charts(night), "trend": trend.trend_charts(night, beside)}
+    if not isinstance(night, Night):
+        return charts
+    return charts | {
+        "coefficients": tables.coefficient_rows(night),
+        "cost": cost(night),
         "reward": reward_chart(night),
         "spectrum": spectrum_chart(night),
         "coefficient_lines": coefficient_charts(night),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from relex.stages.report import words
 from relex.stages.report.charts import largest
-from relex.stages.report.cost import cost
-from relex.stages.report.data import Interval, Night
+from relex.stages.report.cost import about
+from relex.stages.report.data import Interval, Night, Proven
 from relex.stages.report.decision import Candidate
 
 _ROLES = {"test": "only reported", "ood": "guards", "choose": "picks", "gate": "proves"}
@@ -55,7 +56,7 @@ class Tile:
     label: str
 
 
-def columns(night: Night) -> list[Column]:
+def columns(night: Proven) -> list[Column]:
     """The suites in the order of their roles."""
     return [
         Column(suite, purpose, role in ("test", "ood"))
@@ -64,7 +65,7 @@ def columns(night: Night) -> list[Column]:
     ]
 
 
-def accuracy_rows(night: Night) -> list[AccuracyRow]:
+def accuracy_rows(night: Proven) -> list[AccuracyRow]:
     """Base, last observed, champion, then the candidates by step."""
     evaluation, decision = night.evaluation, night.decision
     notes = {candidate.name: _note(candidate) for candidate in decision.candidates}
@@ -80,7 +81,7 @@ def accuracy_rows(night: Night) -> list[AccuracyRow]:
         ]
         rows.append(
             AccuracyRow(
-                name=words.model(name, evaluation.models[name], night.window),
+                name=called(night, name),
                 mark=mark,
                 note=notes.get(name, ""),
                 cells=tuple(_cell(night, name, column) for column in columns(night)),
@@ -91,7 +92,7 @@ def accuracy_rows(night: Night) -> list[AccuracyRow]:
     return rows
 
 
-def _cell(night: Night, name: str, column: Column) -> Cell | None:
+def _cell(night: Proven, name: str, column: Column) -> Cell | None:
     """Which problems and how many samples stand with the parts of the proof alone: each model was asked its own."""
     accuracy = night.evaluation.accuracy(name, column.suite)
     if accuracy is None:
@@ -108,7 +109,7 @@ def _note(candidate: Candidate) -> str:
     return "; ".join(said)
 
 
-def pass_k(night: Night) -> int | None:
+def pass_k(night: Proven) -> int | None:
     """The largest k of pass@k on the test problems; None when none was measured."""
     measured = {
         int(metric.removeprefix("pass_at_"))
@@ -120,16 +121,16 @@ def pass_k(night: Night) -> int | None:
     return max(measured, default=None)
 
 
-def _pass_on_test(night: Night, name: str) -> Interval | None:
+def _pass_on_test(night: Proven, name: str) -> Interval | None:
     suites = night.evaluation.suites("test")
     return night.evaluation.interval(name, suites[0], f"pass_at_{pass_k(night)}") if suites else None
 
 
-def tiles(night: Night) -> list[Tile]:
+def tiles(night: Proven) -> list[Tile]:
     """What the one-minute reader takes away beside the sentence: gain, accuracy before and after, steps."""
     decision, evaluation = night.decision, night.evaluation
     before, after = night.compared
-    role = "winner" if decision.promote else "chosen forecast" if after == night.finalist else "last observed"
+    role = "winner" if decision.promote else f"chosen {night.candidate}" if after == night.finalist else "last observed"
     found = [
         Tile(
             words.points(test.gain),
@@ -147,19 +148,17 @@ def tiles(night: Night) -> list[Tile]:
             where = _WHERE[evaluation.protocol.suites[suite].role].format(words.avg_at(evaluation))
             label = f"{where}: {_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
             found.append(Tile(f"{words.share(old.value)} {_TO} {words.share(new.value)}", label))
-    spent = cost(night)
-    if spent.target is not None:
-        far = words.multiple(spent.target, night.window)
-        found.append(
-            Tile(f"{spent.trained_steps} {_TO} {spent.target}", f"steps: trained {_TO} forecast, {far} the window")
-        )
+    target, trained = about(night), night.train.steps if isinstance(night, Night) else night.window
+    if target is not None:
+        far = words.multiple(target, night.window)
+        found.append(Tile(f"{trained} {_TO} {target}", f"steps: trained {_TO} {night.candidate}, {far} the window"))
     return found
 
 
-def called(night: Night, name: str) -> str:
+def called(night: Proven, name: str) -> str:
     """A model's name on the page, whether or not it is a model of the night."""
     found = night.evaluation.models.get(name)
-    return words.model(name, found, night.window) if found else name
+    return words.model(name, found, night.window, night.candidate) if found else name
 
 
 def coefficient_rows(night: Night) -> list[dict[str, str]]:
@@ -180,10 +179,26 @@ def coefficient_rows(night: Night) -> list[dict[str, str]]:
     return rows
 
 
-def identity(night: Night) -> list[tuple[str, str]]:
+def identity(night: Proven) -> list[tuple[str, str]]:
     """What was measured on what, with short hashes."""
     evaluation = night.evaluation
     engine = evaluation.protocol.engine
+    rows = _trained(night) if isinstance(night, Night) else []
+    rows.append(("engine", ", ".join(f"{key} {_plain(value)}" for key, value in sorted(engine.items()))))
+    rows.append(("intervals", f"{evaluation.protocol.confidence:.0%}, bootstrap over problems"))
+    for name, suite in evaluation.protocol.suites.items():
+        drawn = f"{suite.samples} samples each, T {suite.temperature:g}, top_p {suite.top_p:g}"
+        limits = f"at most {suite.max_tokens} tokens, seed {suite.seed}; {words.short_hash(suite.sha256)}"
+        rows.append((f"suite {name}", f"{suite.problems} problems, {drawn}, {limits}"))
+    for name, model in evaluation.models.items():
+        hashes = f"model {words.short_hash(model.model_sha256)}, weights {words.short_hash(model.weights_sha256)}"
+        folder = "" if isinstance(night, Night) else f"{Path(model.folder).name}: "
+        rows.append((called(night, name), folder + hashes))
+    return rows
+
+
+def _trained(night: Night) -> list[tuple[str, str]]:
+    """What the night began with, and how it was trained."""
     rows = [("base", f"{night.base.kind}, weights {words.short_hash(night.base.weights_sha256)}")]
     if night.base.parameters:
         rows.append(("parameters", f"{night.base.parameters:,}"))
@@ -196,19 +211,6 @@ def identity(night: Night) -> list[tuple[str, str]]:
         rows.append(("training ended early", early[night.train.ended]))
     if night.train.warning:
         rows.append(("training warned", night.train.warning))
-    rows.append(("engine", ", ".join(f"{key} {_plain(value)}" for key, value in sorted(engine.items()))))
-    rows.append(("intervals", f"{evaluation.protocol.confidence:.0%}, bootstrap over problems"))
-    for name, suite in evaluation.protocol.suites.items():
-        drawn = f"{suite.samples} samples each, T {suite.temperature:g}, top_p {suite.top_p:g}"
-        limits = f"at most {suite.max_tokens} tokens, seed {suite.seed}; {words.short_hash(suite.sha256)}"
-        rows.append((f"suite {name}", f"{suite.problems} problems, {drawn}, {limits}"))
-    for name, model in evaluation.models.items():
-        rows.append(
-            (
-                words.model(name, model, night.window),
-                f"model {words.short_hash(model.model_sha256)}, weights {words.short_hash(model.weights_sha256)}",
-            )
-        )
     return rows
 
 

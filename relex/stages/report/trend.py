@@ -6,7 +6,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from relex.stages.report.beside import Beside, Champion
-from relex.stages.report.data import Night
+from relex.stages.report.data import Proven
 from relex.stages.report.svg import COLOURS, NARROW, SERIES, WIDE, svg
 
 _SHOWN = 30  # the latest moves: more would not fit beside each other
@@ -17,19 +17,19 @@ def shown(beside: Beside) -> list[Champion]:
     return beside.champions[-_SHOWN:]
 
 
-def suites(night: Night) -> list[str]:
+def suites(night: Proven) -> list[str]:
     """The suites that are reported."""
     return [*night.evaluation.suites("test"), *night.evaluation.suites("ood")]
 
 
-def tonight(night: Night) -> dict[str, float | None]:
+def tonight(night: Proven) -> dict[str, float | None]:
     """By suite, what the model answers right that is promoted, or stays; None where it was not asked."""
     serving = night.decision.winner or "base"
     found = {suite: night.evaluation.accuracy(serving, suite) for suite in suites(night)}
     return {suite: accuracy.value if accuracy else None for suite, accuracy in found.items()}
 
 
-def trend_charts(night: Night, beside: Beside) -> dict[str, Markup] | None:
+def trend_charts(night: Proven, beside: Beside) -> dict[str, Markup] | None:
     """A line a suite, a point a move and one for this night; None where no move says what its version answered."""
     moves = shown(beside)
     if not any(move.right for move in moves):

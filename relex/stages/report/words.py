@@ -72,22 +72,22 @@ def tensor(name: str) -> str:
     return name.removeprefix("model.").removesuffix(".weight")
 
 
-def model(name: str, found: Model, window: int) -> str:
-    """What a model of the night is called on the page."""
+def model(name: str, found: Model, window: int, noun: str) -> str:
+    """What a model is called on the page. window: last trained step. noun: for a candidate."""
     match found.kind:
         case "base":
             return "base"
         case "observed":
             return f"last observed ({found.step})"
         case "champion":
-            return f"champion, version {found.version}"
+            return f"champion, version {found.version}" if found.version else "champion"
         case _:
-            return candidate(name, found.step or 0, window)
+            return candidate(name, found.step or 0, window, noun)
 
 
-def candidate(name: str, step: int, window: int) -> str:
+def candidate(name: str, step: int, window: int, noun: str) -> str:
     """What a candidate is called; its own name only where that says more than the step."""
-    return f"forecast {step}{'' if name == f'step_{step:06d}' else f' {name}'} ({multiple(step, window)})"
+    return f"{noun} {step}{'' if name == f'step_{step:06d}' else f' {name}'} ({multiple(step, window)})"
 
 
 def times(value: float) -> str:

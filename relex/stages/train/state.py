@@ -23,11 +23,11 @@ from relex.core.asking import Asking
 from relex.core.code import code_sha256
 from relex.core.digest import file_sha256, json_sha256
 from relex.core.errors import InputError
-from relex.core.workspace import BASE, PROBLEMS, STATE
+from relex.core.workspace import BASE, PROBLEMS, STATE, TRAIN_STATE
 from relex.stages.train.accelerate_file import arithmetic
 from relex.stages.train.params import Train
 
-FOLDER = STATE / "train"
+FOLDER = TRAIN_STATE
 # How the last training ended: its seconds, those of them before its last start, its processes, its GPUs, what ended it.
 RESULT = STATE / "train_result.json"
 _MARK = "complete.json"
@@ -114,11 +114,6 @@ def newest(of: str, captured: Sequence[int], window: Sequence[int]) -> TrainStat
 def current() -> TrainState | None:
     """The one complete state, where another process has already asked for the newest()."""
     return next((state for folder in FOLDER.glob("checkpoint-*") if (state := _read(folder))), None)
-
-
-def remove() -> None:
-    """Forget all states: the run is complete."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def _read(folder: Path, of: str | None = None) -> TrainState | None:

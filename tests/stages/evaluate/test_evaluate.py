@@ -20,7 +20,6 @@ from relex.core.errors import CorruptArtifact, InputError
 from relex.stages.decide import stage as decide
 from relex.stages.evaluate import slot
 from relex.stages.evaluate import stage as evaluate
-from relex.stages.evaluate.reload_proof import PROOFS
 from relex.stages.problems import stage as problems
 from tests.builders.contests import (
     SMALL,
@@ -36,6 +35,7 @@ from tests.builders.contests import (
 from tests.builders.project import enter_copy
 
 pytestmark = pytest.mark.real
+PROOFS = workspace.STATE / "reloads"
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +233,7 @@ def test_a_reload_that_keeps_old_weights_is_found_out_and_not_used(
     shutil.rmtree(workspace.ROWS_CACHE)
     shutil.rmtree(PROOFS)
     # Without the untied twin, this engine keeps the output head it started with.
-    monkeypatch.setattr(slot, "servable", lambda contestant: contestant.folder)
+    monkeypatch.setattr(slot, "servable", lambda contestant, state: contestant.folder)
     timings = night()["timings"]
     proof = read_json(next(iter(PROOFS.glob("*.json"))))
     assert proof["exact"] is False

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
+from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.stages.evaluate import slot
 from relex.stages.evaluate.contestants import Contestant
 from relex.stages.evaluate.generation import Generation, Want
-from relex.stages.evaluate.reload import TWINS
-from relex.stages.evaluate.reload_proof import PROOFS
 from tests.builders import asked
 from tests.builders.contests import changed, spoil
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 SUITE = asked.suite("choose", 20)
+PROOFS, TWINS = workspace.STATE / "reloads", workspace.STATE / "twins"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_reload_that_keeps_old_weights_is_found_out_and_not_used(
     models: list[Contestant], fresh: Rows, monkeypatch: pytest.MonkeyPatch, engines: int
 ) -> None:
     # Without the untied twin, this engine keeps the output head it started with.
-    monkeypatch.setattr(slot, "servable", lambda contestant: contestant.folder)
+    monkeypatch.setattr(slot, "servable", lambda contestant, state: contestant.folder)
     spent, found = night(models, "first", engines=engines)
     assert found == fresh
     proof = read_json(next(iter(PROOFS.glob("*.json"))))

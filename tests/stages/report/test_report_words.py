@@ -53,8 +53,9 @@ def test_a_horizon_is_in_multiples_of_the_window(step, text):
 
 def test_a_candidate_of_a_variant_keeps_its_own_name():
     found = Model(kind="candidate", step=300, model_sha256="cd", weights_sha256="ab")
-    assert words.model("step_000300", found, 45) == "forecast 300 (6.7\N{MULTIPLICATION SIGN})"
-    assert words.model("step_000300-late", found, 45) == "forecast 300 step_000300-late (6.7\N{MULTIPLICATION SIGN})"
+    assert words.model("step_000300", found, 45, "forecast") == "forecast 300 (6.7\N{MULTIPLICATION SIGN})"
+    late = words.model("step_000300-late", found, 45, "forecast")
+    assert late == "forecast 300 step_000300-late (6.7\N{MULTIPLICATION SIGN})"
 
 
 def test_the_running_mean_of_a_line_is_the_line_and_the_ends_average_what_there_is():

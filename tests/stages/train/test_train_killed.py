@@ -163,7 +163,8 @@ def test_a_budget_of_time_ends_inside_it_and_more_budget_goes_on_to_the_same_byt
 
 
 def test_a_training_that_a_later_hop_lets_grow_goes_on_to_the_same_bytes(undisturbed, tmp_path, monkeypatch):
-    half = {"train.budget.steps": STEPS // 2, "train.window": {"first": 1, "last": STEPS // 2, "every": 1}}
+    window = {"first": 1, "last": STEPS // 2, "every": 1}
+    half = {"train.budget": CHANGES["train.budget"] | {"steps": STEPS // 2}, "train.window": window}
     params = prepare(tmp_path, {**CHANGES, **half})
     monkeypatch.chdir(tmp_path)
     train.run(params.train, params.problems)

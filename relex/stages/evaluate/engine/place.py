@@ -20,7 +20,7 @@ from relex.core.digest import json_sha256
 from relex.core.errors import InputError
 from relex.core.workspace import STATE
 
-COMPILED = STATE / "compiled"  # a cache by content: an engine need not compile what one before it did
+_COMPILED = "compiled"  # a folder of the state: a cache by content: an engine need not compile what one before it did
 SHARED = "RELEX_COMPILED"  # environment variable: a folder for it that several projects share
 _LONGEST = 60  # characters of a temporary folder: what is added to name a socket in it is up to 46
 _SYSTEM = ("/tmp", "/var/tmp", "/dev/shm")
@@ -35,13 +35,13 @@ class Place:
 
 
 @contextlib.contextmanager
-def engine_place() -> Iterator[Place]:
-    """Yield the place of one engine; leaving the body removes its temporary folder.
+def engine_place(state: Path = STATE) -> Iterator[Place]:
+    """Yield the place of one engine; leaving the body removes its temporary folder. state: where it may leave files.
 
     InputError when the system has no folder for links that this user alone can write to and one is needed.
     """
-    with scratch_folder(STATE, "engine") as scratch, contextlib.ExitStack() as links:
-        compiled = Path(os.environ.get(SHARED) or COMPILED)
+    with scratch_folder(state, "engine") as scratch, contextlib.ExitStack() as links:
+        compiled = Path(os.environ.get(SHARED) or state / _COMPILED)
         compiled.mkdir(parents=True, exist_ok=True)
         temporary = str(scratch.resolve())
         if len(temporary) > _LONGEST or has_space(temporary):

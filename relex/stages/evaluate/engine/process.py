@@ -17,6 +17,7 @@ from relex.core.asking import Asking
 from relex.core.code import ROOT
 from relex.core.errors import InputError, StageFailed
 from relex.core.pipes import receive, send
+from relex.core.workspace import STATE
 from relex.stages.evaluate.engine.place import engine_place
 
 _TAIL_LINES = 25
@@ -27,10 +28,13 @@ class EngineProcess:
 
     settings: backend, model (checkpoint folder), dtype, max_model_len, tensor_parallel, cpu_kv_cache_gib.
     environment: added to this process's (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS, ...). log: what the engine prints.
+    state: where it may leave files.
     Start it from a thread that outlives it: the kernel kills the engine when that thread ends.
     """
 
-    def __init__(self, settings: dict[str, Any], log: Path, environment: dict[str, str] | None = None):
+    def __init__(
+        self, settings: dict[str, Any], log: Path, environment: dict[str, str] | None = None, state: Path = STATE
+    ):
         self.log = Path(log)
         self._ready = False
         self._model = str(settings["model"])
@@ -38,7 +42,7 @@ class EngineProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         root = str(ROOT)
         self._held = contextlib.ExitStack()  # let go of once the process has ended
-        place = self._held.enter_context(engine_place())
+        place = self._held.enter_context(engine_place(state))
         variables = {**os.environ, **place.variables, **(environment or {})}
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [root, variables.get("PYTHONPATH")]))
         with open(self.log, "wb") as output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,11 +53,15 @@ def load_suites(evaluate: Defaults, problems: Asking) -> list[Suite]:
 
     InputError for a source that cannot give its problems, and for a prompt that stands in two roles or in training.
     """
-    suites: list[Suite] = []
-    for asked in evaluate.suites:
-        suites.extend(_suite(asked, evaluate, problems))
-    _check_disjoint(suites)
+    suites = suites_of(evaluate, problems)
+    trained = load_split(PROBLEMS, "train") if (PROBLEMS / "train.jsonl").is_file() else []
+    check_disjoint(suites, trained)
     return suites
+
+
+def suites_of(evaluate: Defaults, problems: Asking) -> list[Suite]:
+    """The same, not held against each other (check_disjoint)."""
+    return [suite for asked in evaluate.suites for suite in _suite(asked, evaluate, problems)]
 
 
 def _suite(asked: SuiteParams, evaluate: Defaults, asking: Asking) -> list[Suite]:
@@ -119,10 +124,9 @@ def _order(problem: Problem, purpose: str) -> bytes:
     return hashlib.sha256(f"{purpose}\0{problem.id}".encode()).digest()
 
 
-def _check_disjoint(suites: list[Suite]) -> None:
-    roles: dict[str, str] = {}
-    if (PROBLEMS / "train.jsonl").is_file():
-        roles = dict.fromkeys((problem.content for problem in load_split(PROBLEMS, "train")), "train")
+def check_disjoint(suites: Iterable[Suite], trained: Iterable[Problem]) -> None:
+    """InputError for a prompt that stands in two roles. trained: the problems of the training."""
+    roles = dict.fromkeys((problem.content for problem in trained), "train")
     for suite in suites:
         for problem in suite.problems:
             role = roles.setdefault(problem.content, suite.role)
