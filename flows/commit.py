@@ -13,8 +13,8 @@ from pathlib import Path
 
 from relex.core.atomic import scratch_folder
 from relex.core.workspace import HISTORY, HOP, LEDGER, LEDGER_TABLE, METRICS, PARAMS, STATE
-from relex.nights import ledger
-from relex.nights.ledger import HopRow
+from relex.ledger import lines as ledger
+from relex.ledger.lines import HopRow
 from relex.params.load import load
 
 OWN = (Path("dvc.lock"), HOP, LEDGER, LEDGER_TABLE, HISTORY, METRICS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from relex.core.atomic import read_json
 from relex.core.workspace import CANDIDATES, DECISION, EVALUATION_METRICS, PARAMS, REPORT, STATE, TRAIN_METRICS
-from relex.nights import ledger
+from relex.ledger import lines as ledger
 from relex.nights.table import as_table
 from relex.params.load import load
 from relex.params.redact import redact

@@ -11,6 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Every project of a test would have its engines compile anew, for a minute on two cores.
 os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex" / "compiled"))
 
+# The committed project sends none; in the others that tests make, every call of DVC would start a process that tries.
+os.environ["DVC_NO_ANALYTICS"] = "1"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long first, so that two processes end together (pytest -n 2 --no-loadscope-reorder).

@@ -53,6 +53,7 @@ ROOMS = {
     "trajectory": {"train", "diagnose", "extrapolate"},
     "forecast": {"train", "diagnose", "extrapolate"},
     "window": {"diagnose", "extrapolate"},
+    "ledger": {"report"},
     "stages/problems": {"problems", "evaluate"},
     "stages/base": {"base"},
     "stages/train": {"train"},

@@ -52,7 +52,7 @@ def ledger(
     ] = False,
 ) -> None:
     """What each hop and each night spent and won, sums of the campaign included (ledger.jsonl)."""
-    from relex.nights import ledger as lines
+    from relex.ledger import lines
     from relex.nights import table
 
     found = lines.read()

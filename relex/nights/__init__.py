@@ -1,5 +1,5 @@
-"""Nights that add up: what the present hop starts from, what comes after it, and what all of them spent and won.
+"""Nights that add up: what the present hop starts from, and what comes after it.
 
-policy.py decides and is pure; ledger.py keeps a line a hop and a line a night; present.py and turn.py read the registry
-and write hop.json. Above the registry, below the command line.
+policy.py decides and is pure; account.py makes a hop's and a night's line of the ledger; present.py and turn.py read
+the registry and write hop.json. Above the registry, below the command line.
 """

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.errors import InputError
 from relex.core.hop import Hop, Model
-from relex.nights.ledger import HopRow, Ledger, NightRow, Right, Spent
+from relex.ledger.lines import HopRow, Ledger, NightRow, Right, Spent
+from relex.ledger.spending import spent
 from relex.registry.store import night
 
-_NOTHING = Spent(steps=0, rollouts=0, tokens=0, seconds={}, rows={})
+_ARTIFACTS = (workspace.TRAJECTORY, workspace.CANDIDATES, workspace.BASE)  # what of a hop takes room on the disk
 
 
 def hop_row(hop: Hop, ledger: Ledger, champion: Model | None, settings: str) -> HopRow:
     """The line of a hop whose stages and promotion are done. champion: who it is now. InputError where a stage's file
     is missing or is not one."""
+    whole = spent(hop, ledger)
+    whole = whole.model_copy(update={"disk": sum(map(_bytes, _ARTIFACTS))})
     try:
         decision, evaluation = read_json(workspace.DECISION), read_json(workspace.EVALUATION_METRICS)
         accepted = bool(decision["promote"] and champion and champion.model_sha256 == decision["winner_model_sha256"])
         serving = decision["winner"] if accepted else "champion" if "champion" in evaluation["models"] else "base"
-        spent = _spent(hop, ledger, evaluation)
         return HopRow(
             campaign=hop.campaign,
             night=hop.night,
@@ -33,8 +34,8 @@ def hop_row(hop: Hop, ledger: Ledger, champion: Model | None, settings: str) -> 
             start=hop.start,
             training=hop.training.model_copy(update={"checkpoints": ()}),  # hop.json has them
             slice=hop.slice,
-            spent=spent,
-            total=_total(ledger, hop.campaign).plus(spent),
+            spent=whole,
+            total=ledger.total(hop.campaign).plus(whole),
             accepted=accepted,
             outcome=decision["outcome"],
             sentence=decision["sentence"],
@@ -51,80 +52,22 @@ def hop_row(hop: Hop, ledger: Ledger, champion: Model | None, settings: str) -> 
 def night_row(hop: Hop, ledger: Ledger, why: str, settings: str) -> NightRow:
     """The line of a night whose last hop this was."""
     hops = [row for row in ledger.hops if (row.campaign, row.night) == (hop.campaign, hop.night)]
-    spent = _NOTHING
+    together = Spent.nothing()
     for row in hops:
-        spent = spent.plus(row.spent)
+        together = together.plus(row.spent)
     return NightRow(
         campaign=hop.campaign,
         night=hop.night,
         hops=len(hops),
         when=_now(),
         why=why,
-        spent=spent,
-        total=_total(ledger, hop.campaign),
+        spent=together,
+        total=ledger.total(hop.campaign),
         promoted=any(row.accepted for row in hops),
         model=hops[-1].model,
         right=hops[-1].right,
         settings=settings,
     )
-
-
-def _total(ledger: Ledger, campaign: int) -> Spent:
-    total = _NOTHING
-    for row in ledger.hops:
-        if row.campaign == campaign:
-            total = total.plus(row.spent)
-    return total
-
-
-def _spent(hop: Hop, ledger: Ledger, evaluation: Mapping[str, Any]) -> Spent:
-    train, timings = read_json(workspace.TRAIN_METRICS), _timings(ledger)
-    seconds = {name: round(facts["seconds"], 3) for name, facts in timings.items()}
-    gpu_hours = timings.get("train", {}).get("gpu_hours", 0.0)
-    whole = Spent(
-        steps=train["steps"],
-        rollouts=train["completions"],
-        tokens=train["tokens"],
-        seconds=seconds,
-        rows={part: spent["rows"] for part, spent in evaluation["proof"]["spent"].items()},
-        gpu_hours=gpu_hours,
-        disk=sum(_bytes(path) for path in (workspace.TRAJECTORY, workspace.CANDIDATES, workspace.BASE)),
-    )
-    earlier = _of_this_training(hop, ledger)
-    if hop.training.checkpoints:  # steps that another trainer took: all that counts from their run's beginning
-        return whole.model_copy(update={"steps": max(0, whole.steps - earlier.steps)})
-    return _less(whole, earlier)
-
-
-def _of_this_training(hop: Hop, ledger: Ledger) -> Spent:
-    """What earlier hops spent on the same training: its files count from its own beginning."""
-    spent = _NOTHING
-    for row in ledger.hops:
-        same = (row.campaign, row.training.before, row.start) == (hop.campaign, hop.training.before, hop.start)
-        if same and row.training.grown < hop.training.grown:
-            spent = spent.plus(row.spent)
-    return spent
-
-
-def _less(whole: Spent, earlier: Spent) -> Spent:
-    """Only what training counts goes on from hop to hop; every other stage begins again."""
-    trained = max(0.0, round(whole.seconds.get("train", 0.0) - earlier.seconds.get("train", 0.0), 3))
-    return whole.model_copy(
-        update={
-            "steps": max(0, whole.steps - earlier.steps),
-            "rollouts": max(0, whole.rollouts - earlier.rollouts),
-            "tokens": max(0, whole.tokens - earlier.tokens),
-            "seconds": {**whole.seconds, "train": trained},
-            "gpu_hours": max(0.0, round(whole.gpu_hours - earlier.gpu_hours, 5)),
-        }
-    )
-
-
-def _timings(ledger: Ledger) -> dict[str, Any]:
-    """By stage; without those that were up to date, whose seconds an earlier hop has spent."""
-    since = max((row.when for row in ledger.hops), default="")
-    found = {path.stem: read_json(path) for path in sorted(workspace.TIMINGS.glob("*.json"))}
-    return {stage: facts for stage, facts in found.items() if facts.get("ended", since) >= since}
 
 
 def _right(evaluation: dict[str, Any], model: str) -> dict[str, Right]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relex.core.hop import Checkpoint, Hop, Mode, Model, Training
-from relex.nights.ledger import HopRow, Ledger
+from relex.ledger.lines import HopRow, Ledger
 from relex.params.nights import Nights
 
 

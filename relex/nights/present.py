@@ -5,7 +5,7 @@ from __future__ import annotations
 from relex.core import hop as hops
 from relex.core.digest import json_sha256
 from relex.core.hop import Hop
-from relex.nights import ledger
+from relex.ledger import lines as ledger
 from relex.params.load import Params
 from relex.stages.train.params import Imported
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from relex.nights.ledger import HopRow, Ledger, NightRow, Right
+from relex.ledger.lines import HopRow, Ledger, NightRow, Right
 
 _HEAD = (
     "night",

@@ -13,7 +13,8 @@ from relex.core import hop as hops
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.hop import Hop, Model
-from relex.nights import account, ledger, policy
+from relex.ledger import lines as ledger
+from relex.nights import account, policy
 from relex.nights import arrived as arrivals
 from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params

@@ -47,13 +47,23 @@ def share(answers: Answers, level: float) -> Difference:
     return replace(found, low=max(0.0, found.low))
 
 
+def mean_and_error(values: Floats, unseen: float) -> tuple[Floats, Floats]:
+    """Of values [..., n] of n problems, n at least 2: their means [...] and the standard errors of these [...].
+
+    unseen: what comes to the squares that the spread of the values is made of.
+    """
+    n = values.shape[-1]
+    mean = values.mean(axis=-1)
+    squares = np.square(values - mean[..., None]).sum(axis=-1)
+    return mean, np.sqrt((squares + unseen) / (n - 1) / n)
+
+
 def _mean(values: Floats, margin: float, unseen: float, level: float) -> Difference:
-    """unseen: what comes to the squares that the spread of `values` [n] is made of."""
+    """unseen: see mean_and_error. values: [n]."""
     n = len(values)
-    gain = float(values.mean())
     if n < 2:
-        return Difference(gain, float("inf"), 1.0, -1.0, 1.0)
-    error = float(np.sqrt((np.square(values - gain).sum() + unseen) / (n - 1) / n))
+        return Difference(float(values.mean()), float("inf"), 1.0, -1.0, 1.0)
+    gain, error = (float(found) for found in mean_and_error(values, unseen))
     reach = float(stdtrit(n - 1, 1 - level)) * error
     p_value = float(stdtr(n - 1, (margin - gain) / error))
     return Difference(gain, error, p_value, max(-1.0, gain - reach), min(1.0, gain + reach))

@@ -17,6 +17,7 @@ from typing import Any
 from relex.proof import controls, guards
 from relex.proof.answers import Source, gather
 from relex.proof.choosing import choose
+from relex.proof.level_over_nights import rules_at
 from relex.proof.night import BASE, CHAMPION, CONTROL, OBSERVED, Ask, Night, Player
 from relex.proof.plan import Plan
 from relex.proof.race import Standing
@@ -56,7 +57,7 @@ def play(
     players: Iterable[Player], rooms: Iterable[Room], plan: Plan, rules: Rules, source: Source
 ) -> Generator[Ask, None, Outcome]:
     """Ask, look, and go on until it is decided. players: base and observed at least, each candidate, the champion."""
-    rules = rules.at(plan.look)
+    rules = rules_at(rules, plan.look)
     by_role: dict[str, list[Room]] = {}
     for room in rooms:
         by_role.setdefault(room.role, []).append(room)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
+from relex.proof.level_over_nights import rules_at
 from relex.proof.plan import Plan
 from relex.proof.roles import GATE
 from relex.proof.rounds import Room, looks
@@ -80,7 +81,7 @@ def provable(rooms: Sequence[Room], plan: Plan, rules: Rules, power: float = POW
     problems = sum(count for _, count, _ in played[-1].asked)
     samples = max(each for _, _, each in played[-1].asked)
     last = Step(1.0, played[-2].share if len(played) > 1 else 0.0)
-    level = spent(rules.at(plan.look).alpha, last)
+    level = spent(rules_at(rules, plan.look).alpha, last)
     return Provable(problems, samples, power, provable_gain(problems, samples, level, rules.min_gain, power / _KEPT))
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import Field
 
 from relex.core.section import Section, Share
-from relex.proof.level_over_nights import share_of_level
 
 Level = Annotated[float, Field(gt=0.0, lt=0.5)]
 
@@ -26,10 +25,6 @@ class Rules(Section):
     max_ood_loss: Share
     ood_alpha: Level
     max_truncated: Share
-
-    def at(self, look: int) -> Rules:
-        """The rules at the look of this number at the same problems of the gate: what is left of `alpha`."""
-        return self if look == 1 else self.model_copy(update={"alpha": self.alpha * share_of_level(look)})
 
     @property
     def fallback_level(self) -> float:

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from relex.core import hop
+from relex.core.hop import Hop, Model
+from relex.core.workspace import HOP
 from relex.params.load import load
 from relex.stages.diagnose.scan import statistics
 from relex.stages.diagnose.stage import diagnose_folder
@@ -33,7 +36,7 @@ SECONDS = {
 def write_night(
     folder: Path, accuracy: Mapping[str, float], *, champion_version: str = "3", sizes: Mapping[str, int] = SIZES
 ) -> Path:
-    """metrics/ and timings/ of a night whose models answer right with the given probabilities.
+    """metrics/, timings/ and hop.json of a first hop whose models answer right with the given probabilities.
 
     accuracy: by model, `base` and `observed` among them, `champion` where there is one, and step_<N> for candidates.
     """
@@ -59,6 +62,9 @@ def write_night(
     dump(folder / "timings/extrapolate.json", {"seconds": 0.25})
     dump(folder / "timings/evaluate.json", SECONDS)
     write_proof(folder, models, accuracy, load(ROOT / "params.yaml"), sizes)
+    met = models.get("champion")
+    champion = Model(version=champion_version, model_sha256=met["model_sha256"]) if met else None
+    hop.write(Hop(champion=champion), folder / HOP)
     return folder
 
 

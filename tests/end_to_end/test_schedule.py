@@ -71,6 +71,7 @@ def project(tmp_path_factory, server) -> Project:
     return project
 
 
+@pytest.mark.timeout(1200)
 def test_a_served_schedule_fires_and_the_night_completes(server, project, tmp_path):
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen(
@@ -81,7 +82,7 @@ def test_a_served_schedule_fires_and_the_night_completes(server, project, tmp_pa
             stderr=subprocess.STDOUT,
         )
     try:
-        assert wait_for(lambda: "COMPLETED" in server.states(), 400), (tmp_path / "log").read_text()[-4000:]
+        assert wait_for(lambda: "COMPLETED" in server.states(), 800), (tmp_path / "log").read_text()[-4000:]
         runs_ = server.ask(lambda client: client.read_flow_runs())
         completed = next(run for run in runs_ if run.state_type.value == "COMPLETED")
         assert completed.auto_scheduled

@@ -10,7 +10,7 @@ import pytest
 from flows import commit
 from relex.core import hop
 from relex.core.hop import Hop
-from relex.nights import ledger
+from relex.ledger import lines as ledger
 from relex.registry.store.facts import git_state
 from tests.builders import ROOT
 from tests.nights.rows import hop_row, model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from relex.core.hop import Hop, Model, Training
-from relex.nights.ledger import HopRow, NightRow, Right, Spent
+from relex.ledger.lines import HopRow, NightRow, Right, Spent
 
 SPENT = Spent(
     steps=12, rollouts=3072, tokens=30720, seconds={"train": 9.0, "evaluate": 51.0}, rows={"race": 500}, gpu_hours=0.1

@@ -16,7 +16,8 @@ from relex.core import hop as hops
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.errors import CorruptArtifact, InputError
-from relex.nights import ledger, turn
+from relex.ledger import lines as ledger
+from relex.nights import turn
 from relex.nights.present import unfinished
 from relex.params.load import Params
 from relex.params.preflight import faults

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relex.core.hop import Checkpoint, Hop, Model, Training
-from relex.nights.ledger import Ledger, Row
+from relex.ledger.lines import Ledger, Row
 from relex.nights.policy import Ended, following, further, new_checkpoints, start_of_campaign, tonight
 from relex.params.nights import Nights
 from tests.nights.rows import SPENT, hop_row, model, night_row

@@ -13,7 +13,8 @@ from relex.core import workspace
 from relex.core.atomic import write_json
 from relex.core.errors import InputError
 from relex.core.hop import Hop, Model, Training
-from relex.nights import ledger, turn
+from relex.ledger import lines as ledger
+from relex.nights import turn
 from relex.nights.present import unfinished
 from relex.params.load import Params
 from relex.registry.lineage import lineage

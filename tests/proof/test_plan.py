@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relex.params.load import load
 from relex.proof.plan import Plan, most_rows, within
+from relex.proof.power import provable
 from relex.proof.roles import CHOOSE, GATE, OOD, TEST
 from relex.proof.rounds import Room
+from tests.builders import ROOT
 
 ROOMS = (
     Room("choose", CHOOSE, 200, 1 << 20, 4),
@@ -50,3 +53,20 @@ def test_a_plan_comes_back_from_its_facts() -> None:
         Plan.read(FULL.facts() | {"gate": 0})
     with pytest.raises(KeyError):
         Plan.read({"first": 1})
+
+
+def test_a_later_look_at_the_same_problems_can_prove_only_a_larger_gain() -> None:
+    rules = load(ROOT / "params.yaml").decide
+    rooms = [Room("gate", GATE, 200, 16, 4)]
+    first, third = (provable(rooms, Plan(50, 4, 16, 16, look), rules) for look in (1, 3))
+    assert first is not None
+    assert third is not None
+    assert first.gain < third.gain
+
+
+def test_a_plan_of_an_earlier_release_was_a_first_look() -> None:
+    plan = Plan(50, 4, 16, 16, 3)
+    assert Plan.read(plan.facts()) == plan
+    assert Plan.read({"first": 50, "race": 4, "gate": 16, "guards": 16}).look == 1
+    with pytest.raises(ValueError, match="not a plan"):
+        Plan.read(plan.facts() | {"look": 0})

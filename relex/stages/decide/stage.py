@@ -14,6 +14,7 @@ from relex.core import workspace
 from relex.core.atomic import read_json, write_json
 from relex.core.errors import InputError
 from relex.proof.answers import Source
+from relex.proof.level_over_nights import rules_at
 from relex.proof.night import CHAMPION, CONTROL, OBSERVED, Ask, Player
 from relex.proof.plan import Plan
 from relex.proof.policy import Outcome, play
@@ -121,7 +122,7 @@ def decision_of(
     models: name -> kind, step, model_sha256, folder (metrics/evaluate.json). source: the rows.
     """
     outcome, spending = played(models, protocol.rooms, protocol.plan, source, rules)
-    rules = rules.at(protocol.plan.look)
+    rules = rules_at(rules, protocol.plan.look)
     winner = outcome.promoted or (CHAMPION if CHAMPION in models else None)
     result = "keep-champion"
     if outcome.promoted:

@@ -1,4 +1,5 @@
-"""What the page shows beside metrics and timings: what the night was about, champions so far, answers to compare."""
+"""What the page shows beside metrics and timings: what the hop was about, its campaign, champions so far, answers to
+compare."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from relex.core import workspace
 from relex.core.errors import CorruptArtifact
+from relex.stages.report.campaign import Campaign, read_campaign
 from relex.stages.report.data import Night
 from relex.stages.report.facts import Facts, Number
 from relex.stages.report.samples import Samples, read_samples
@@ -35,13 +37,14 @@ class Champion(Facts):
 @dataclass(frozen=True)
 class Beside:
     """task: what the problems are. model: the registered model's name, None without a registry. champions: the moves
-    before this night ended, the oldest first. Nothing of the registry's address, which may hold a password: DVC would
-    write it into dvc.lock."""
+    before this hop ended, the oldest first. campaign: None for a proof that is no hop. Nothing of the registry's
+    address, which may hold a password: DVC would write it into dvc.lock."""
 
     task: str
     model: str | None
     champions: list[Champion]
     samples: Samples
+    campaign: Campaign | None = None
 
 
 def read_beside(night: Night, source: Mapping[str, Any], model: str) -> Beside:
@@ -53,6 +56,7 @@ def read_beside(night: Night, source: Mapping[str, Any], model: str) -> Beside:
         model=model,
         champions=[move for move in moves if move.when <= end],
         samples=read_samples(night, workspace.EVALUATION / "rows"),
+        campaign=read_campaign(night),
     )
 
 

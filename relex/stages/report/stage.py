@@ -1,7 +1,7 @@
-"""Stage report: what people look at. One self-contained page, report.html, and the night in a dozen numbers.
+"""Stage report: what people look at. One self-contained page, report.html, and the hop in a dozen numbers.
 
-Made of metrics/, timings/ and evaluation/, of history.jsonl as far as it reaches back from the night's end, and of what
-params.yaml calls the task and the model: the same ones give the same bytes.
+Made of metrics/, timings/ and evaluation/, of hop.json, of ledger.jsonl and history.jsonl as far as they reach back
+from the hop's end, and of what params.yaml calls the task and the model: the same ones give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from relex.core.atomic import write_json, write_text
 from relex.stages.report import tables, trend, words
 from relex.stages.report.accuracy import accuracy_charts
 from relex.stages.report.beside import Beside, read_beside
+from relex.stages.report.campaign_chart import campaign_charts
 from relex.stages.report.charts import (
     backtest_chart,
     coefficient_charts,
@@ -32,6 +33,8 @@ from relex.stages.report.data import Night, Proven
 from relex.stages.report.headline import headline, race
 from relex.stages.report.read import read_night
 
+_HOPS = 12  # the latest ones that the table shows
+
 
 def run(source: Mapping[str, Any], model: str) -> None:
     """Write report.html, metrics/headline.json and metrics/race.csv; InputErrors when a file is missing or broken.
@@ -39,9 +42,10 @@ def run(source: Mapping[str, Any], model: str) -> None:
     source: where the problems come from (problems.source of params.yaml); model: registry.model.
     """
     night = read_night()
+    beside = read_beside(night, source, model)
     write_json(workspace.HEADLINE, headline(night.train, night.evaluation, night.decision))
     write_text(workspace.RACE, race(night.evaluation))
-    write_text(workspace.REPORT, page(night, read_beside(night, source, model)))
+    write_text(workspace.REPORT, page(night, beside))
     print(f"report: {workspace.REPORT}")
 
 
@@ -80,6 +84,8 @@ def _content(night: Proven, beside: Beside) -> dict[str, Any]:
     return {
         "night": night,
         "beside": beside,
+        "campaign": beside.campaign,
+        "hops_shown": _HOPS,
         "date": words.moment(night.date) if night.date else None,
         "day": words.day,
         "champion_version": next((models[name].version for name in night.evaluation.of_kind("champion")), None),
@@ -108,6 +114,8 @@ def _content(night: Proven, beside: Beside) -> dict[str, Any]:
 
 def _charts(night: Proven, beside: Beside) -> dict[str, Any]:
     charts: dict[str, Any] = {"accuracy": accuracy_charts(night), "trend": trend.trend_charts(night, beside)}
+    if beside.campaign is not None:
+        charts["campaign_chart"] = campaign_charts(beside.campaign, trend.suites(night))
     if not isinstance(night, Night):
         return charts
     return charts | {

@@ -1,4 +1,4 @@
-"""Champions over the nights: what each answered right when it came, and what this night decided on."""
+"""Champions one after another: what each answered right when it came, and what this hop decided on."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def tonight(night: Proven) -> dict[str, float | None]:
 
 
 def trend_charts(night: Proven, beside: Beside) -> dict[str, Markup] | None:
-    """A line a suite, a point a move and one for this night; None where no move says what its version answered."""
+    """A line a suite, a point a move and one for this hop; None where no move says what its version answered."""
     moves = shown(beside)
     if not any(move.right for move in moves):
         return None
-    labels = [f"version {move.to}" if move.to else "none" for move in moves] + ["this night"]
+    labels = [f"version {move.to}" if move.to else "none" for move in moves] + ["this hop"]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -51,7 +51,7 @@ def trend_charts(night: Proven, beside: Beside) -> dict[str, Markup] | None:
         axes.set_ylabel("share of right samples")
         figure.legend(loc="outside lower center", ncols=2)
 
-    title = "Share of right samples of each champion when it came, and of this night's decision"
+    title = "Share of right samples of each champion when it came, and of this hop's decision"
     return {
         "wide": svg("trend-wide", WIDE, 280, title, draw),
         "narrow": svg("trend-narrow", NARROW, 280, title, draw),

@@ -83,7 +83,7 @@ def test_the_only_script_that_may_run_is_the_pages_own(night):
 
 def test_what_is_in_force_is_not_what_was_decided(night):
     found = text(html())
-    assert "This is what the night decided" in found
+    assert "This is what the hop decided" in found
     assert "relex history says which version is in force" in found
     assert "promoted" not in text(re.sub(r"<p class=\"numbers\">.*?</p>", "", html())).replace("that is promoted", "")
 
@@ -96,18 +96,18 @@ def test_the_champion_that_was_met_is_named_with_the_command_that_tells_of_it(ni
 
 def test_champions_before_the_nights_end_stand_with_what_they_answered(night):
     found = text(html())
-    table = found[found.index("Champions, night by night") :]
+    table = found[found.index("Champions, one after another") :]
     assert "2026-11-20 promote 1 .250 .125 2026-11-21 promote by force 2 - - 2026-11-22 rollback 1 .250 .125" in table
     share = json.loads(Path("metrics/evaluate.json").read_text())["metrics"]["step_000040"]["test"]["avg_at_4"]["value"]
-    assert f"this night to promote - {share:.3f}".replace("0.", ".") in table
-    assert "77" not in table[: table.index("this night to promote")]  # that move came after the night
-    assert "55" not in table[: table.index("this night to promote")]  # and that is another model's
+    assert f"this hop to promote - {share:.3f}".replace("0.", ".") in table
+    assert "77" not in table[: table.index("this hop to promote")]  # that move came after the night
+    assert "55" not in table[: table.index("this hop to promote")]  # and that is another model's
     assert html().count('id="trend-wide-') > 10
 
 
 def test_a_first_night_has_no_champions_yet(night):
     Path("history.jsonl").unlink()
-    assert "No version had become champion before this night ended" in text(html())
+    assert "No version had become champion before this hop ended" in text(html())
 
 
 def test_a_history_that_is_none_is_named(night):

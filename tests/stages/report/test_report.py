@@ -165,7 +165,7 @@ def test_a_diagnosis_without_persistence_says_nothing_of_it(night, monkeypatch):
 def test_the_cost_of_the_steps_that_were_not_trained_is_an_estimate_from_the_median_step(pages):
     text = pages["promotes"].text
     # 40 - 10 steps at a median of 2 s, although the first step took 9 s.
-    assert "The night trained 10 RLVR steps at 2 s a step (median)" in text
+    assert "The hop trained 10 RLVR steps at 2 s a step (median)" in text
     assert (
         "to step 40 at that pace would have taken about 1 min 0 s more (an estimate: those steps were not run)" in text
     )
@@ -211,7 +211,8 @@ def test_every_reference_inside_the_page_finds_its_one_element(pages):
 
 def test_charts_have_no_colour_that_a_dark_page_could_not_change(pages):
     charts = re.findall(r"<svg.*?</svg>", pages["keeps"].html, re.DOTALL)
-    assert len(charts) == 9  # the icon, two accuracy charts, two of coefficients, reward, spectrum, backtest, seconds
+    # The icon, two accuracy charts, two of the campaign, two of coefficients, reward, spectrum, backtest, seconds.
+    assert len(charts) == 11
     for chart in charts:
         assert not re.search(r"(?:fill|stroke|color)[:=] ?\"?(?:#|rgb|black|white)", chart)
 

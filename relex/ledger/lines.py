@@ -39,6 +39,11 @@ class Spent(Section):
     gpu_hours: float = 0.0
     disk: int = 0
 
+    @classmethod
+    def nothing(cls) -> Spent:
+        """What adds nothing to a sum."""
+        return cls(steps=0, rollouts=0, tokens=0, seconds={}, rows={})
+
     def plus(self, other: Spent) -> Spent:
         """Both together; of the disk, the larger."""
         return Spent(
@@ -55,6 +60,15 @@ class Spent(Section):
     def all_seconds(self) -> float:
         """Of all stages, training and proof."""
         return sum(self.seconds.values())
+
+    @property
+    def training_seconds(self) -> float:
+        return self.seconds.get("train", 0.0)
+
+    @property
+    def other_seconds(self) -> float:
+        """Of the proof, the diagnosis and every other stage but the training."""
+        return self.all_seconds - self.training_seconds
 
     @property
     def all_rows(self) -> int:
@@ -132,6 +146,14 @@ class Ledger:
     def nights(self) -> list[NightRow]:
         return [row for row in self.rows if isinstance(row, NightRow)]
 
+    def total(self, campaign: int) -> Spent:
+        """What the hops of a campaign spent together."""
+        spent = Spent.nothing()
+        for row in self.hops:
+            if row.campaign == campaign:
+                spent = spent.plus(row.spent)
+        return spent
+
     def hop(self, hop: Hop) -> HopRow | None:
         """The row of a hop, None while it is unfinished."""
         return next((row for row in self.hops if row.place == hop.place), None)
@@ -171,18 +193,20 @@ def append(row: Row) -> None:
         return
     rows = [*ledger.rows, row]
     write_text(LEDGER, "".join(json.dumps(one.model_dump(mode="json"), sort_keys=True) + "\n" for one in rows))
-    write_text(LEDGER_TABLE, table([one for one in rows if isinstance(one, HopRow)]))
+    write_text(LEDGER_TABLE, table(Ledger(rows).hops))
 
 
 def table(hops: Iterable[HopRow]) -> str:
-    """CSV with a header: of each hop where its campaign stood after it, what `dvc plots show` draws.
+    """CSV with a header: where the last campaign stood after each of its hops, what `dvc plots show` draws.
 
-    seconds: of all stages, training and proof together. test, ood: shares of right samples of the champion.
+    seconds: of all stages, training and proof together. test, ood: shares of right samples of the champion. Sums begin
+    anew with a campaign, so that two in one plot would be one zigzag line; the lines of the others are in the ledger.
     """
+    rows = list(hops)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("campaign", "night", "hop", "accepted", "steps", "seconds", "rows", "test", "ood"))
-    for row in hops:
+    for row in (row for row in rows if row.campaign == rows[-1].campaign):
         right = [row.right[suite].value if suite in row.right else "" for suite in ("test", "ood")]
         total = row.total
         spent = (total.steps, round(total.all_seconds, 3), total.all_rows)

@@ -10,8 +10,7 @@ import pytest
 from relex.core.errors import CorruptArtifact
 from relex.core.hop import Hop
 from relex.core.workspace import LEDGER, LEDGER_TABLE
-from relex.nights import ledger
-from relex.nights.table import as_json, as_table
+from relex.ledger import lines as ledger
 from tests.nights.rows import SPENT, hop_row, model, night_row
 
 
@@ -57,22 +56,15 @@ def test_what_is_spent_adds_up() -> None:
     assert both.gpu_hours == pytest.approx(0.2)
 
 
-def test_a_flat_table_of_the_hops_follows_the_ledger() -> None:
-    for row in (hop_row(Hop(), accepted=True), night_row(1, promoted=True), hop_row(Hop(night=2), accepted=False)):
+def test_a_flat_table_of_the_last_campaigns_hops_follows_the_ledger() -> None:
+    other = hop_row(Hop(), accepted=True)
+    first, second = (hop_row(Hop(campaign=2, night=night), accepted=night == 2) for night in (2, 3))
+    ledger.append(other)
+    assert LEDGER_TABLE.read_text().splitlines()[1:] == ["1,1,1,1,12,60.0,500,0.7,"]
+    for row in (first, night_row(2, campaign=2, promoted=True), second):
         ledger.append(row)
     assert LEDGER_TABLE.read_text().splitlines() == [
         "campaign,night,hop,accepted,steps,seconds,rows,test,ood",
-        "1,1,1,1,12,60.0,500,0.7,",
-        "1,2,1,0,12,60.0,500,0.7,",
+        "2,2,1,1,12,60.0,500,0.7,",
+        "2,3,1,0,12,60.0,500,0.7,",
     ]
-
-
-def test_the_table_has_a_line_a_hop_and_a_line_a_night() -> None:
-    assert "no hop" in as_table(ledger.Ledger([]))
-    found = ledger.Ledger([hop_row(Hop(), accepted=True, champion=model(1)), night_row(1, promoted=True)])
-    head, first, night = as_table(found).splitlines()
-    assert head.split()[:4] == ["night", "hop", "mode", "from"]
-    for said in ("source", "v1", "0.700 [0.600, 0.800]", "promote-candidate, step 600"):
-        assert said in first
-    assert "promoted: its hops are spent" in night
-    assert [row["kind"] for row in json.loads(as_json(found))] == ["hop", "night"]
