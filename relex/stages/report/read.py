@@ -40,7 +40,8 @@ def read_night() -> Night:
     timings = {path.stem: read(path, Timing) for path in sorted(workspace.TIMINGS.glob("*.json"))}
     rewards: list[tuple[int, float]] = []
     try:
-        rewards = read_rewards(workspace.TRAIN_STEPS)
+        if train is None or train.completions:  # another trainer's are not known
+            rewards = read_rewards(workspace.TRAIN_STEPS)
     except InputError as fault:
         faults.append(fault)
     if not (base and train and diagnosis and evaluation and decision) or faults:
@@ -71,22 +72,18 @@ def read_proven(evaluation: Path, decision: Path, timings: Path) -> Proven:
 
 
 def read_rewards(path: Path) -> list[tuple[int, float]]:
-    """(optimiser step, mean reward of its rollouts), by step, from train_steps.csv; none of another trainer's run.
-    InputError for anything else."""
+    """(optimiser step, mean reward of its rollouts), by step, from train_steps.csv; InputError for anything else."""
     try:
         with open(path, newline="", encoding="utf-8") as handle:
-            table = csv.DictReader(handle)
-            rows = [(int(row["step"]), float(row["reward"])) for row in table]
-            if not {"step", "reward"} <= set(table.fieldnames or ()):
-                raise ValueError("no such columns")
+            rows = [(int(row["step"]), float(row["reward"])) for row in csv.DictReader(handle)]
     except FileNotFoundError:
         raise InputError("the file is missing", where=path, todo="run the stage that writes it") from None
     except (ValueError, KeyError, TypeError, csv.Error, OSError) as error:
         raise InputError(
             "not a table of steps", where=path, expected="columns step and reward, numbers in every row", found=error
         ) from error
-    if not all(math.isfinite(reward) for _, reward in rows):
-        raise InputError("not a table of steps", where=path, expected="every reward finite")
+    if not rows or not all(math.isfinite(reward) for _, reward in rows):
+        raise InputError("not a table of steps", where=path, expected="at least one step, every reward finite")
     return sorted(rows)
 
 
