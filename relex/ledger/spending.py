@@ -14,11 +14,11 @@ from relex.ledger.lines import Ledger, Spent
 def spent(hop: Hop, ledger: Ledger) -> Spent:
     """By this hop alone, also where its training went on from an earlier one's. disk is left at 0.
 
-    ledger: the hops before it. InputError where a stage's file is missing or lacks a figure.
+    ledger: the hops before it, of every campaign. InputError where a stage's file is missing or lacks a figure.
     """
     train, evaluation = read_json(workspace.TRAIN_METRICS), read_json(workspace.EVALUATION_METRICS)
-    timings = _timings(ledger)
     try:
+        timings = _timings(ledger)
         whole = Spent(
             steps=train["steps"],
             rollouts=train["completions"],

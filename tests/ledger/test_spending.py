@@ -45,6 +45,13 @@ def test_a_training_that_went_on_counts_from_where_it_went_on() -> None:
     assert found.gpu_hours == pytest.approx(0.15)
 
 
+def test_a_stage_that_was_up_to_date_costs_nothing() -> None:
+    write_json(workspace.TIMINGS / "base.json", {"seconds": 7.0, "ended": "2026-11-27T00:00:00Z"})
+    assert spent(Hop(), Ledger([])).other_seconds == 67.0
+    earlier = Ledger([hop_row(Hop(), accepted=True, when="2026-11-28T00:00:00Z")])
+    assert spent(Hop(campaign=2, night=2), earlier).other_seconds == 60.0
+
+
 @pytest.mark.parametrize("key", TRAIN)
 def test_a_file_that_lacks_a_figure_is_named(key: str) -> None:
     write_json(workspace.TRAIN_METRICS, {name: value for name, value in TRAIN.items() if name != key})

@@ -63,8 +63,9 @@ def read_campaign(night: Night) -> Campaign:
     """
     hop = hops.read()
     _check(hop, night.evaluation)
-    earlier = [row for row in lines.read().hops if row.campaign == hop.campaign and row.place < hop.place]
-    present = spent(hop, Ledger(earlier))
+    ledger = Ledger(row for row in lines.read().hops if row.place < hop.place)
+    earlier = [row for row in ledger.hops if row.campaign == hop.campaign]
+    present = spent(hop, ledger)
     promoted = night.decision.winner if night.decision.promote else None
     this = Line(
         night=hop.night,
@@ -72,7 +73,7 @@ def read_campaign(night: Night) -> Campaign:
         mode=hop.mode,
         start=_version(hop.start),
         spent=present,
-        total=Ledger(earlier).total(hop.campaign).plus(present),
+        total=ledger.total(hop.campaign).plus(present),
         proven=night.decision.promote,
         accepted=None,
         step=night.evaluation.models[promoted].step if promoted else None,

@@ -16,7 +16,7 @@ from relex.core.workspace import LEDGER
 from relex.ledger import lines
 from relex.ledger.lines import Right
 from relex.stages.report import stage as report
-from tests.builders.report_nights import write_night
+from tests.builders.report_nights import change, write_night
 from tests.nights.rows import SPENT, hop_row, model, night_row
 
 PROMOTES = {"base": 0.30, "observed": 0.36, "champion": 0.4, "step_000020": 0.55, "step_000040": 0.80}
@@ -124,6 +124,13 @@ def test_steps_of_a_training_that_goes_on_count_once(night: Path) -> None:
     assert "night 2, hop 1 the training from the base goes on" in section(page)
     assert " 6 Σ 10 " in section(page)  # ten steps in its files, four of them another hop's
     assert "trained 10 RLVR steps , 4 of them in earlier hops" in said(page)
+
+
+def test_a_stage_that_ran_for_an_earlier_campaign_costs_this_one_nothing(night: Path) -> None:
+    lines.append(hop_row(Hop(), accepted=True, when="2026-11-28T00:00:00Z"))
+    change(Path("timings/extrapolate.json"), seconds=7000.0, ended="2026-11-27T00:00:00Z")
+    place(campaign=2, night=2)
+    assert "25 s Σ 25 s 2 min 10 s Σ 2 min 10 s" in section(html())
 
 
 def test_a_page_that_is_made_again_later_is_the_same(night: Path) -> None:
