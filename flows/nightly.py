@@ -38,6 +38,7 @@ from relex.nights.present import unfinished
 from relex.params.load import load
 from relex.params.preflight import faults
 from relex.params.redact import redact
+from relex.stages.train.params import Train
 
 DEPLOYMENT = "nightly/nightly"  # of a served schedule: the flow's name, and its own
 
@@ -66,7 +67,7 @@ def night() -> int:
             log.info(said)
         run_action("begin", ["relex", "hop", "--begin", "--in-night"])
         ran = 0
-        while unfinished():
+        while unfinished(load(PARAMS)):
             hop()
             ran += 1
         if ran:
@@ -79,10 +80,10 @@ def hop() -> None:
     """The present hop: its stages, the registry, its line in the ledger; then hop.json is the next one, or the night
     has ended."""
     log = get_run_logger()
-    unchanged = nothing_changed()
+    unchanged, trains = nothing_changed(), isinstance(load(PARAMS).train, Train)
     ran = {}
     for name in STAGES:
-        with followed() if name == "train" and not unchanged else contextlib.nullcontext():
+        with followed() if name == "train" and not unchanged and trains else contextlib.nullcontext():
             ran[name] = run_stage(name)
     for name, did in ran.items():
         log.info("%-12s %s", name, "ran" if did else "up to date")

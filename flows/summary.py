@@ -21,6 +21,8 @@ _REPORTED = {"test": "in-domain", "ood": "out-of-domain"}
 def summary(finished: int) -> str:
     """The printed page: the night's hops, then of the last one what was trained and extrapolated, the accuracy table,
     the decision, and where to look. finished: how many hops this run of the flow finished."""
+    if not ledger.read().rows:
+        return "\nTHE NIGHT\n\nnothing was begun, and there was no night before"
     train, decision = read_json(TRAIN_METRICS), read_json(DECISION)
     evaluation = read_json(EVALUATION_METRICS)
     fit = read_json(CANDIDATES / "fit.json")
@@ -29,8 +31,7 @@ def summary(finished: int) -> str:
     if not finished:
         lines += ["nothing was begun: above stands what the nights came to", ""]
     lines += [
-        f"trained       {train['steps']} steps of RLVR, "
-        f"reward {train['reward_first']:.3f} -> {train['reward_last']:.3f}",
+        f"trained       {_trained(train)}",
         f"extrapolated  rank {request['rank']}, {request['fit']} fit, window {fit['steps'][0]}-{fit['steps'][-1]}, "
         f"to steps {', '.join(str(target) for target in request['targets'])}",
         "",
@@ -49,6 +50,12 @@ def summary(finished: int) -> str:
         "DVC           make nights; .venv/bin/dvc dag; .venv/bin/dvc metrics show; .venv/bin/dvc plots show",
     ]
     return "\n".join(lines)
+
+
+def _trained(train: Mapping[str, Any]) -> str:
+    if "reward_first" not in train:
+        return f"{train['steps']} steps by another trainer, {train['imported']} of its checkpoints observed"
+    return f"{train['steps']} steps of RLVR, reward {train['reward_first']:.3f} -> {train['reward_last']:.3f}"
 
 
 def _ledger() -> list[str]:
@@ -87,10 +94,11 @@ def right(measured: Mapping[str, Any]) -> Mapping[str, float] | None:
 
 
 def proof_line(evaluation: Mapping[str, Any], rollouts: int) -> str:
-    """What each part asked for, and all of it in multiples of the training's rollouts."""
+    """What each part asked for, and all of it in multiples of the training's rollouts, where they are known."""
     rows = {part: spent["rows"] for part, spent in evaluation["proof"]["spent"].items()}
     parts = ", ".join(f"{part} {count:,}" for part, count in rows.items())
-    return f"{sum(rows.values()):,} rows ({parts}), {sum(rows.values()) / max(rollouts, 1):.2f} times the rollouts"
+    share = f", {sum(rows.values()) / rollouts:.2f} times the rollouts" if rollouts else ""
+    return f"{sum(rows.values()):,} rows ({parts}){share}"
 
 
 def _registry_lines() -> list[str]:

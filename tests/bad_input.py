@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 
 from flows import nightly
 from relex.cli import app
+from relex.core import hop
 from relex.core.digest import file_sha256
 from relex.core.workspace import NIGHT_LOCK, STATE
 from relex.registry.store.connection import connect
@@ -198,6 +199,7 @@ def written(path: str, content: bytes | str) -> Damage:
     """Another content of a file."""
 
     def damage() -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
 
     return damage
@@ -285,6 +287,36 @@ def given(damage: Damage) -> Damage:
     return all_of(params(base__source={"kind": "folder", "path": "given"}), damage)
 
 
+def imported(*damages: Damage) -> Damage:
+    """Another trainer has written the folder `run`, in which something is wrong."""
+    section = {
+        "kind": "import",
+        "run": "run",
+        "seed": 0,
+        "temperature": 1.0,
+        "max_completion_length": 4,
+        "completions": {"prompts": 2, "samples": 1},
+        "settled": 1e-9,
+    }
+    return all_of(params(train=section), *damages)
+
+
+def _adapters() -> None:
+    for path in Path("run").glob("*/model.safetensors"):
+        path.rename(path.with_name("adapter_model.safetensors"))
+
+
+def _repeats() -> None:
+    for step in range(40, 90, 10):
+        shutil.copytree("run/checkpoint-30", f"run/checkpoint-{step}")
+
+
+def _taken(sha256: str) -> None:
+    """The present hop takes the run's checkpoints, by this hash."""
+    found = [hop.Checkpoint(step=step, path=f"checkpoint-{step}", sha256=sha256) for step in (10, 20, 30)]
+    hop.write(hop.Hop(training=hop.Training(checkpoints=tuple(found))))
+
+
 @contextlib.contextmanager
 def _short_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -357,6 +389,7 @@ _BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 _EMBEDDING, _NORM = "model.embed_tokens.weight", "model.norm.weight"
 _EXTRAPOLATE = "relex extrapolate --trajectory trajectory --base base --out out"
 _IMPORT = "relex import run --base base --out window"
+_BEGIN = "relex hop --begin"
 _STEP = "trajectory/steps/000003.safetensors"
 _TOLD = "one of its section"
 
@@ -592,7 +625,14 @@ CASES = (
         all_of(*(_renamed(f"run/checkpoint-{n}", f"run/epoch{n}") for n in (10, 20, 30))),
         "fewer than two",
     ),
-    Case("import", "pickles only", _IMPORT, _pickles("run"), "pickled weights are not read"),
+    Case("import", "pickles only", _IMPORT, _pickles("run"), "never loaded here"),
+    Case(
+        "import",
+        "a trainer's own shards",
+        _IMPORT,
+        written("run/global_step_40/actor/model_world_size_2_rank_0.pt", b"pickled"),
+        "verl.model_merger merge",
+    ),
     Case(
         "import",
         "a step under two names",
@@ -615,6 +655,46 @@ CASES = (
         "that the base lacks",
     ),
     Case("import", "the output exists", _IMPORT, lambda: Path("window").mkdir(), "already exists"),
+    # another trainer's run
+    Case("another's run", "no such folder", NIGHTLY, imported(gone("run")), "train.run"),
+    Case(
+        "another's run",
+        "a kind that is none",
+        "relex train",
+        params(train__kind="verl"),
+        r"kind must be grpo \(or left out\) or import",
+    ),
+    Case(
+        "another's run",
+        "an option that is not possible",
+        "relex train",
+        imported(params(nights__mode="reground")),
+        "nights.mode: reground is not possible",
+    ),
+    Case("another's run", "adapters", _BEGIN, imported(_adapters), "an adapter, where a night takes whole"),
+    Case(
+        "another's run",
+        "a trainer's own shards",
+        _BEGIN,
+        imported(written("run/global_step_40/actor/model_world_size_2_rank_0.pt", b"pickled")),
+        "verl.model_merger merge",
+    ),
+    Case("another's run", "repeats", _BEGIN, imported(_repeats), "more than half of the checkpoints repeat"),
+    Case(
+        "another's run",
+        "a checkpoint that changed",
+        "relex train",
+        imported(lambda: _taken("0" * 64)),
+        "changed since this hop began",
+    ),
+    Case(
+        "another's run",
+        "a checkpoint that is gone",
+        "relex train",
+        imported(lambda: _taken("0" * 64), gone("run/checkpoint-20")),
+        "is gone",
+    ),
+    Case("another's run", "no hop was begun", "relex train", imported(), "names no checkpoints of another trainer"),
     # evaluate
     Case(
         "evaluate",

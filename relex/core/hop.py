@@ -6,10 +6,11 @@ and begins none; relex/nights writes the file.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from relex.core.atomic import read_json, write_json
 from relex.core.digest import json_sha256
@@ -29,15 +30,26 @@ class Model(Section):
     model_sha256: str
 
 
+class Checkpoint(Section):
+    """A full checkpoint that another trainer wrote. path: relative to its run; sha256: checkpoints.digest's, of its
+    weights."""
+
+    step: Positive
+    path: str
+    sha256: str
+
+
 class Training(Section):
     """Where this hop's training stands in its campaign.
 
     before: optimiser steps that the campaign took before this training began: the order of the data and the rollouts'
-    seeds go on from there. grown: how many times the window of params.yaml was let grow by its own length.
+    seeds go on from there. grown: how many times it was let grow: by the length of the window of params.yaml, or by
+    what another trainer had written since. checkpoints: that trainer's, by step; the window of this hop.
     """
 
     before: Natural = 0
     grown: Natural = 0
+    checkpoints: tuple[Checkpoint, ...] = Field(default=(), exclude_if=lambda found: not found)
 
 
 class Hop(Section):
@@ -81,7 +93,8 @@ def read(path: Path = HOP) -> Hop:
             todo=f"{_BACK}; what may be changed is in params.yaml",
         )
     try:
-        return Hop.model_validate({key: value for key, value in found.items() if key != _SEAL})
+        facts = {key: value for key, value in found.items() if key != _SEAL}
+        return Hop.model_validate_json(json.dumps(facts))  # in JSON mode a list is a tuple
     except ValidationError as error:
         raise InputError("not a hop of this release", where=path, found=error.errors()[0]["msg"]) from None
 

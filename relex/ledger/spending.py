@@ -29,7 +29,10 @@ def spent(hop: Hop, ledger: Ledger) -> Spent:
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError("a stage's file lacks what the ledger needs", where=workspace.METRICS, found=error) from None
-    return _less(whole, _of_this_training(hop, ledger))
+    earlier = _of_this_training(hop, ledger)
+    if hop.training.checkpoints:  # steps that another trainer took: all that counts from their run's beginning
+        return whole.model_copy(update={"steps": max(0, whole.steps - earlier.steps)})
+    return _less(whole, earlier)
 
 
 def _of_this_training(hop: Hop, ledger: Ledger) -> Spent:

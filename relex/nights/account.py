@@ -34,7 +34,7 @@ def hop_row(hop: Hop, ledger: Ledger, champion: Model | None, settings: str) -> 
             when=_now(),
             mode=hop.mode,
             start=hop.start,
-            training=hop.training,
+            training=hop.training.model_copy(update={"checkpoints": ()}),  # hop.json has them
             slice=hop.slice,
             spent=whole,
             total=ledger.total(hop.campaign).plus(whole),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relex.core.hop import Hop, Mode, Model, Training
+from relex.core.hop import Checkpoint, Hop, Mode, Model, Training
 from relex.ledger.lines import HopRow, Ledger
 from relex.params.nights import Nights
 
@@ -17,24 +17,50 @@ class Ended:
     why: str
 
 
-def start_of_campaign(hop: Hop, of: str, champion: Model | None, *, same_base: bool) -> Hop:
+def start_of_campaign(
+    hop: Hop, of: str, champion: Model | None, *, same_base: bool, checkpoints: Sequence[Checkpoint] = ()
+) -> Hop:
     """The first hop of a campaign. hop: its campaign and night. same_base: whether the champion descends from this
-    campaign's base; else it starts from `base.source`, and the champion is only whom it meets."""
-    start = champion if same_base else None
+    campaign's base; else it starts from `base.source`, and the champion is only whom it meets. checkpoints: of another
+    trainer, whose theta_0 is `base.source` in all nights."""
+    start = champion if same_base and not checkpoints else None
     mode: Mode = "reground" if start else "fresh"
-    return Hop(campaign=hop.campaign, of=of, night=hop.night, mode=mode, start=start, champion=champion)
+    training = Training(checkpoints=tuple(checkpoints))
+    return Hop(
+        campaign=hop.campaign, of=of, night=hop.night, mode=mode, start=start, training=training, champion=champion
+    )
 
 
-def following(hop: Hop, ledger: Ledger, nights: Nights, champion: Model | None, *, night: int, number: int) -> Hop:
-    """The hop after a finished one, as hop `number` of `night`. champion: whose the alias is now."""
+def new_checkpoints(known: Sequence[Checkpoint], found: Sequence[Checkpoint], run: str) -> Ended | None:
+    """Why another trainer's checkpoints are no reason for a night; None where they are. known: of the hop before."""
+    if len(found) < 2:
+        return Ended(f"{run} holds {len(found)} complete checkpoints, and a window needs two")
+    if not set(found) - set(known):
+        return Ended(f"nothing new in {run} since step {known[-1].step}")
+    return None
+
+
+def following(
+    hop: Hop,
+    ledger: Ledger,
+    nights: Nights,
+    champion: Model | None,
+    *,
+    night: int,
+    number: int,
+    checkpoints: Sequence[Checkpoint] = (),
+) -> Hop:
+    """The hop after a finished one, as hop `number` of `night`. champion: whose the alias is now. checkpoints: that
+    another trainer has written by now: its training goes on, whatever was accepted of it."""
     hops = [row for row in ledger.hops if row.campaign == hop.campaign]
-    mode = _mode(hops[-1], nights)
+    mode = "continue" if checkpoints else _mode(hops[-1], nights)
     training = Training(before=sum(row.spent.steps for row in hops))
     start = champion if mode == "reground" else None
     if mode == "reground" and champion is None:
         mode = "fresh"
     if mode == "continue":
-        start, training = hop.start, Training(before=hop.training.before, grown=hop.training.grown + 1)
+        start, before, grown = hop.start, hop.training.before, hop.training.grown + 1
+        training = Training(before=before, grown=grown, checkpoints=tuple(checkpoints))
     return Hop(
         campaign=hop.campaign,
         of=hop.of,
@@ -58,6 +84,8 @@ def tonight(hop: Hop, ledger: Ledger, nights: Nights) -> Ended | None:
     """Why the night ends after this hop; None where it goes on. A further hop is taken to cost what tonight's did."""
     found = [row for row in ledger.hops if (row.campaign, row.night) == (hop.campaign, hop.night)]
     budget = nights.budget
+    if hop.training.checkpoints:
+        return Ended("the checkpoints of another trainer are one hop; tomorrow's are the next")
     if len(found) >= budget.hops:
         return Ended(f"{len(found)} of {budget.hops} hops, as nights.budget.hops allows")
     for name, limit, spent in (
@@ -74,7 +102,9 @@ def further(hop: Hop, ledger: Ledger, nights: Nights, settings: str) -> Ended | 
     """Why no further night begins after this hop's; None where one does. settings: hash of what could change that."""
     done = [row for row in ledger.nights if row.campaign == hop.campaign]
     last = done[-nights.patience :]
-    if len(last) == nights.patience and not any(row.promoted or row.settings != settings for row in last):
+    # Another trainer's run goes on whatever a night finds: there is no plateau while it writes.
+    tired = len(last) == nights.patience and not hop.training.checkpoints
+    if tired and not any(row.promoted or row.settings != settings for row in last):
         return Ended(
             f"a plateau: {nights.patience} nights in a row promoted nothing (nights.patience); a change of "
             "params.yaml goes on, another base begins anew"

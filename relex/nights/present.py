@@ -8,6 +8,7 @@ from relex.core import hop as hops
 from relex.core.digest import json_sha256
 from relex.core.hop import Hop
 from relex.ledger import lines as ledger
+from relex.stages.train.params import Imported
 
 if TYPE_CHECKING:
     from relex.params.load import Params
@@ -16,18 +17,21 @@ if TYPE_CHECKING:
 _SETTINGS = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide", "nights")
 
 
-def unfinished() -> bool:
-    """Whether hop.json names a hop that the ledger has no line for yet."""
-    return ledger.read().hop(hops.read()) is None
+def unfinished(params: Params) -> bool:
+    """Whether hop.json names a hop of this campaign that the ledger has no line for yet."""
+    hop = hops.read()
+    return hop.of == campaign_of(params) and ledger.read().hop(hop) is None
 
 
 def campaign_of(params: Params) -> str:
-    """Hash of what may not change within a campaign: the base, the task's source, and the model's name."""
+    """Hash of what may not change within a campaign: the base, the task's source, the model's name, and the run that
+    another trainer writes."""
     return json_sha256(
         [
             params.base.source.model_dump(mode="json"),
             params.problems.source.model_dump(mode="json"),
             params.registry.model,
+            *([params.train.run] if isinstance(params.train, Imported) else []),
         ]
     )
 
@@ -41,5 +45,8 @@ def told(hop: Hop) -> str:
     """The hop in words."""
     start = "base.source" if hop.start is None else f"version {hop.start.version}"
     begun = {"fresh": f"from {start}", "reground": f"from {start}", "continue": f"the training from {start} goes on"}
+    if taken := hop.training.checkpoints:
+        steps = f"{taken[0].step}..{taken[-1].step}"
+        begun = dict.fromkeys(begun, f"{len(taken)} checkpoints of another trainer ({steps}), from {start}")
     champion = "no champion yet" if hop.champion is None else f"champion is version {hop.champion.version}"
     return f"campaign {hop.campaign}, night {hop.night}, hop {hop.hop}: {begun[hop.mode]}; {champion}"

@@ -7,16 +7,20 @@ hop, and whoever comes next goes on from there.
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from relex.core import hop as hops
 from relex.core import workspace
+from relex.core.atomic import read_json
 from relex.core.hop import Hop, Model
 from relex.ledger import lines as ledger
 from relex.nights import account, policy
+from relex.nights import arrived as arrivals
 from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params
 from relex.registry import champion as champions
 from relex.registry.store.connection import RegistryUnreachable
+from relex.stages.train.params import Imported
 
 
 def begin(params: Params) -> str:
@@ -27,17 +31,21 @@ def begin(params: Params) -> str:
         return _new_campaign(params, hop, of)
     found = ledger.read()
     if found.hop(hop) is None:
-        _weights(params, hop)
-        return f"unfinished: {told(hop)}"
+        return _unfinished(params, hop)
     if found.night(hop) is None:  # killed between its hop's line and what comes after it
         return end(params)
     settings = settings_of(params)
     if ended := policy.further(hop, found, params.nights, settings):
         return f"no further night: {ended.why}"
+    arrived = _arrived(params, hop)
+    if arrived and (ended := policy.new_checkpoints(hop.training.checkpoints, arrived.checkpoints, arrived.run)):
+        return f"no further night: {ended.why}{arrived.said}"
     changed = "" if found.nights[-1].settings == settings else "; params.yaml changed since the last night"
     champion, said = _champion(params, hop)
-    new = policy.following(hop, found, params.nights, champion, night=found.nights[-1].night + 1, number=1)
-    return _begun(params, new) + changed + said
+    night = found.nights[-1].night + 1
+    checkpoints = arrived.checkpoints if arrived else ()
+    new = policy.following(hop, found, params.nights, champion, night=night, number=1, checkpoints=checkpoints)
+    return _begun(params, new) + changed + said + (arrived.said if arrived else "")
 
 
 def end(params: Params) -> str:
@@ -53,7 +61,7 @@ def end(params: Params) -> str:
         shutil.rmtree(workspace.TRAIN_STATE, ignore_errors=True)  # nothing goes on from it
     if ended := policy.tonight(hop, found, params.nights):
         ledger.append(account.night_row(hop, found, ended.why, settings))
-        return f"night {hop.night} ended: {ended.why}{said}"
+        return f"night {hop.night} ended: {ended.why}{said}{_offer(params, hop, row)}"
     return _begun(params, policy.following(hop, found, params.nights, champion, night=hop.night, number=hop.hop + 1))
 
 
@@ -71,8 +79,45 @@ def _new_campaign(params: Params, hop: Hop, of: str) -> str:
     night = 1 + max((row.night for row in found.rows), default=0)
     champion = champions.present(params)
     same = champion is not None and champions.descends_from(params)
-    begun = policy.start_of_campaign(Hop(campaign=campaign, night=night), of, champion, same_base=same)
-    return f"a new campaign. {_begun(params, begun)}"
+    arrived, first = _arrived(params, None), Hop(campaign=campaign, night=night)
+    if arrived and (ended := policy.new_checkpoints((), arrived.checkpoints, arrived.run)):
+        return f"no night: {ended.why}{arrived.said}"
+    checkpoints = arrived.checkpoints if arrived else ()
+    begun = policy.start_of_campaign(first, of, champion, same_base=same, checkpoints=checkpoints)
+    return f"a new campaign. {_begun(params, begun)}{arrived.said if arrived else ''}"
+
+
+def _unfinished(params: Params, hop: Hop) -> str:
+    """Go on with it; with what is there, where the other trainer has removed checkpoints that it names."""
+    said = ""
+    if isinstance(params.train, Imported):
+        run = Path(params.train.run)
+        gone = [one.step for one in hop.training.checkpoints if not (run / one.path).is_dir()]
+        if gone:
+            found = arrivals.arrived(params.train, hop.training.checkpoints)
+            training = hop.training.model_copy(update={"checkpoints": found.checkpoints})
+            hop = hop.model_copy(update={"training": training})
+            hops.write(hop)
+            said = f"; its window is another one, as steps {gone} were removed from {run}"
+    _weights(params, hop)
+    return f"unfinished: {told(hop)}{said}"
+
+
+def _arrived(params: Params, hop: Hop | None) -> arrivals.Arrived | None:
+    """What another trainer has written by now; None where this project trains. hop: the campaign's last."""
+    if not isinstance(params.train, Imported):
+        return None
+    return arrivals.arrived(params.train, hop.training.checkpoints if hop else ())
+
+
+def _offer(params: Params, hop: Hop, row: ledger.HopRow) -> str:
+    """Where another trainer finds what was made of its run; it goes on as it likes."""
+    if not hop.training.checkpoints or not row.accepted or row.model is None:
+        return ""
+    winner = read_json(workspace.DECISION)["winner"]
+    folder = read_json(workspace.EVALUATION_METRICS)["models"][winner]["folder"]
+    name = f"models:/{params.registry.model}/{row.model.version}"
+    return f"\noffered to the trainer: {folder} here, and anywhere: relex fetch {name} --out FOLDER"
 
 
 def _begun(params: Params, hop: Hop) -> str:

@@ -15,11 +15,12 @@ from relex.core.errors import InputError, InputErrors
 from relex.core.sizes import show_bytes
 from relex.core.topology import topology
 from relex.params import night_cost, proof_ahead
-from relex.params.disk import night_bytes, unknown_size
+from relex.params.disk import DiskNeed, night_bytes, unknown_size
 from relex.params.load import Params
 from relex.params.preflight import faults
 from relex.stages.base.params import HubBase
 from relex.stages.base.size import base_size
+from relex.stages.train.params import AnyTrain, Imported
 
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
@@ -59,16 +60,23 @@ def _night(params: Params, root: Path, timed: bool) -> list[str]:
         assert isinstance(params.base.source, HubBase)
         return [f"a hop      {unknown_size(params.base.source, params.train, params.extrapolate)}"]
     need = night_bytes(found, params.train, params.extrapolate)
-    window = params.train.window
     cost = night_cost.page(params, found, need, proof_ahead.most_rows(params), root) if timed else []
     return [
         f"a hop      {show_bytes(need.total)} disk; at most {params.nights.budget.hops} a night (nights.budget.hops):",
-        f"             trajectory {show_bytes(need.trajectory)} ({len(window.steps)} steps, {params.train.codec})",
-        f"             training state, two copies {show_bytes(need.training_state)}",
+        *_training(params.train, need),
         f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets)",
         f"             base and last observed {show_bytes(need.base + need.observed)}",
         f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
         *cost,
+    ]
+
+
+def _training(train: AnyTrain, need: DiskNeed) -> list[str]:
+    if isinstance(train, Imported):
+        return [f"             trajectory by reference: the checkpoints in {train.run} are not copied"]
+    return [
+        f"             trajectory {show_bytes(need.trajectory)} ({len(train.window.steps)} steps, {train.codec})",
+        f"             training state, two copies {show_bytes(need.training_state)}",
     ]
 
 

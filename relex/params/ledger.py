@@ -82,8 +82,11 @@ class Line:
 
 
 def ledger(params: Params, shape: Shape, machine: Machine, *, processes: int, sharded: bool) -> list[Line]:
-    """Every phase of a night. processes: that train; sharded: whether each holds a part of the weights."""
-    return [*_training(params.train, shape, machine, processes, sharded), *_after(params, shape)]
+    """Every phase of a night, training among them where this project trains. processes: that train; sharded: whether
+    each holds a part of the weights."""
+    train = params.train
+    training = _training(train, shape, machine, processes, sharded) if isinstance(train, Train) else []
+    return [*training, *_after(params, shape)]
 
 
 def _training(train: Train, shape: Shape, machine: Machine, processes: int, sharded: bool) -> list[Line]:

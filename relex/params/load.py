@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,7 +29,7 @@ from relex.stages.diagnose.params import Diagnose
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.extrapolate.params import Extrapolate
 from relex.stages.problems.params import Problems
-from relex.stages.train.params import Train
+from relex.stages.train.params import AnyTrain
 
 
 class Params(Section):
@@ -37,7 +37,7 @@ class Params(Section):
 
     problems: Problems
     base: Base
-    train: Train
+    train: AnyTrain
     diagnose: Diagnose
     extrapolate: Extrapolate
     evaluate: Evaluate
@@ -89,7 +89,7 @@ def check(path: Path) -> tuple[dict[str, Any], list[InputError]]:
         if name not in raw:
             errors.append(InputError("the section is missing", where=f"{path}: {name}"))
             continue
-        section, faults = _read(field.annotation, raw[name])
+        section, faults = _read(Annotated[field.annotation, field], raw[name])
         errors.extend(_explain(path, name, faults, raw[name]))
         if section is not None:
             sections[name] = section

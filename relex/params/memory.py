@@ -10,6 +10,7 @@ from relex.core.topology import Topology
 from relex.params.ledger import Line, Machine, Shape, ledger, too_large
 from relex.params.load import Params, load
 from relex.params.shapes import shape_of
+from relex.stages.train.params import Imported
 
 
 def examine(path: Path, gpus: str, root: Path = Path()) -> tuple[str, list[InputError]]:
@@ -70,7 +71,7 @@ def _faults(lines: list[Line], machine: Machine, host_bytes: int | None, where: 
 
 def _processes(params: Params, machine: Machine, root: Path) -> tuple[int, bool]:
     """How many processes train, one a GPU, and whether each holds a part of the weights."""
-    if params.train.accelerate is None:
+    if isinstance(params.train, Imported) or params.train.accelerate is None:
         return 1, False
     from accelerate.utils import DistributedType
 

@@ -19,6 +19,7 @@ from relex.params.load import Params
 from relex.params.stand_in import Rates, Shape, measure
 from relex.stages.base.params import Base, EmbeddedBase
 from relex.stages.base.symbols import SYMBOLS
+from relex.stages.train.params import Train
 
 _ENGINE_SECONDS = 30.0  # until an engine answers
 _ROOM_SECONDS = 60.0  # DVC, Prefect, MLflow and the start of eight stages
@@ -79,15 +80,18 @@ def page(params: Params, found: CheckpointSize, need: DiskNeed, rows: int | None
 def shape(params: Params, sizes: Sizes) -> Shape:
     """What is measured for a night with these parameters."""
     train = params.train
+    rows, threads, half = train.completions.prompts * train.completions.samples, 0, False
+    if isinstance(train, Train):
+        rows, threads, half = train.prompts_per_step * train.num_generations, train.threads, train.bf16
     return Shape(
         width=sizes.width,
         vocabulary=sizes.vocabulary,
         layers=sizes.layers,
         layer_parameters=sizes.layer_parameters,
         tokens=_prompt(params) + train.max_completion_length,
-        rows=min(_ROWS, train.prompts_per_step * train.num_generations),
-        threads=train.threads,
-        half=train.bf16,
+        rows=min(_ROWS, rows),
+        threads=threads,
+        half=half,
     )
 
 
@@ -97,11 +101,10 @@ def seconds(params: Params, need: DiskNeed, rows: int | None, rates: Rates, disk
     if isinstance(params.base.source, EmbeddedBase):
         recipe = params.base.source.pretraining
         pretraining = recipe.steps * recipe.batch * 2 * (recipe.lengths[1] + 1)
-    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
     completion = train.max_completion_length
     drawn = train.completions.prompts * train.completions.samples
-    training = rollouts * (completion * rates.generated + (_prompt(params) + completion) * rates.trained)
-    if train.budget.minutes is not None:
+    training = train.rollouts * (completion * rates.generated + (_prompt(params) + completion) * rates.trained)
+    if isinstance(train, Train) and train.budget.minutes is not None:
         training = min(training, 60 * train.budget.minutes)
     longest = max([params.evaluate.max_tokens, *(suite.max_tokens or 0 for suite in params.evaluate.suites)])
     proof = (rows or 0) * longest * rates.generated + _ENGINE_SECONDS
@@ -122,9 +125,11 @@ def seconds(params: Params, need: DiskNeed, rows: int | None, rates: Rates, disk
 def memory(params: Params, found: CheckpointSize) -> int:
     """Bytes that the hungrier of training and evaluation takes at most, on a GPU or beside it."""
     train, count = params.train, found.parameters
-    # Weights, theta_0 and the deltas of two steps under way; gradients and Adam's two moments of what is trained.
-    values = count * (4 + (0 if train.lora else 3))
-    tokens = train.per_device_train_batch_size * (_prompt(params) + train.max_completion_length)
+    values, tokens = count, 0  # another trainer's: the model that the completions are drawn from
+    if isinstance(train, Train):
+        # Weights, theta_0 and the deltas of two steps under way; gradients and Adam's two moments of what is trained.
+        values = count * (4 + (0 if train.lora else 3))
+        tokens = train.per_device_train_batch_size * (_prompt(params) + train.max_completion_length)
     sizes = sizes_of(params.base, found)
     # Logits, their softmax and their gradient; of every layer what its backward pass needs.
     activations = tokens * (3 * sizes.vocabulary + 16 * sizes.width * sizes.layers) if sizes else 0

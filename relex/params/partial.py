@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ValidationError, create_model
 
@@ -14,7 +14,8 @@ from relex.core.section import Section
 def sound_part(annotation: Any, raw: Any) -> Section | None:
     """The section without the attributes that are missing or faulty; reading such a one is an AttributeError.
 
-    annotation: a Section, or a union of sections told apart by their `kind`. None where not even that can be told.
+    annotation: a Section, or a union of sections told apart by their `kind`, which one of them may leave out.
+    None where not even that can be told.
     """
     kind = section_of(annotation, raw)
     if kind is None:
@@ -41,12 +42,10 @@ def section_of(annotation: Any, raw: Any) -> type[Section] | None:
     """Which section stands at a place of that type, given what the file has there; None for anything else."""
     if not isinstance(raw, dict):
         return None
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    candidates = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, Section)]
+    candidates = _sections(annotation)
     if len(candidates) == 1:
         return candidates[0]
-    named = [part for part in candidates if raw.get("kind") in _kinds_of(part)]
+    named = [part for part in candidates if raw.get("kind", _default_kind(part)) in _kinds_of(part)]
     return named[0] if len(named) == 1 else None
 
 
@@ -64,5 +63,19 @@ def allowed_keys(annotation: Any, raw: Any, place: Collection[str | int]) -> lis
     return list(kind.model_fields) if kind else []
 
 
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The sections of a union, also where they are annotated; a section is its own."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(annotation)]
+    return [part for part in parts if isinstance(part, type) and issubclass(part, Section)]
+
+
 def _kinds_of(kind: type[Section]) -> tuple[Any, ...]:
     return get_args(kind.model_fields["kind"].annotation) if "kind" in kind.model_fields else ()
+
+
+def _default_kind(kind: type[Section]) -> Any:
+    """What the kind is where a file leaves it out; None where it must not."""
+    field = kind.model_fields.get("kind")
+    return None if field is None or field.is_required() else field.default

@@ -15,7 +15,7 @@ from relex.core.sizes import show_bytes
 from relex.core.topology import has_cuda, topology
 from relex.core.workspace import METRICS, STATE, TIMINGS
 from relex.params.disk import disk_need
-from relex.params.load import Params, Train, check
+from relex.params.load import Params, check
 from relex.params.memory import faults_here
 from relex.params.proof_ahead import too_small
 from relex.rewards.confined import check_available
@@ -24,6 +24,7 @@ from relex.stages.base.params import Base, FolderBase, PackageBase
 from relex.stages.base.stage import check_checkpoint
 from relex.stages.problems.params import FileProblems, Problems
 from relex.stages.problems.rows import check_columns
+from relex.stages.train.params import AnyTrain, Imported, Train
 
 
 def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[InputError]]:
@@ -41,7 +42,7 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
         errors += _unseen_files(problems, root)
     if problems and train and extrapolate and evaluate:
         errors += too_small(problems, train, extrapolate, evaluate)
-    errors += [*_without_gpu(train), *_processes(train, root)] if train else []
+    errors += _training(train, root) if train else []
     errors += _unconfined()
     if params is not None and not errors:
         errors += faults_here(params, root, topology(), psutil.virtual_memory().total)
@@ -60,6 +61,19 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
                 )
             )
     return params, errors
+
+
+def _training(train: AnyTrain, root: Path) -> list[InputError]:
+    if isinstance(train, Train):
+        return [*_without_gpu(train), *_processes(train, root)]
+    return _no_run(train, root)
+
+
+def _no_run(train: Imported, root: Path) -> list[InputError]:
+    if (root / train.run).is_dir():
+        return []
+    expected = "the folder that the other trainer writes its checkpoints to"
+    return [InputError("no such folder", where=f"train.run: {root / train.run}", expected=expected)]
 
 
 def _without_gpu(train: Train) -> list[InputError]:

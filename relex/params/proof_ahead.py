@@ -14,7 +14,7 @@ from relex.stages.evaluate import planned
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.extrapolate.params import Extrapolate
 from relex.stages.problems.params import Problems
-from relex.stages.train.params import Train
+from relex.stages.train.params import AnyTrain
 
 
 def most_rows(params: Params) -> int | None:
@@ -36,7 +36,7 @@ def sentences(params: Params) -> list[str]:
     return planned.sentence(params.evaluate, params.decide, rooms, plan, candidates, True, limit).splitlines()
 
 
-def too_small(problems: Problems, train: Train, extrapolate: Extrapolate, evaluate: Evaluate) -> list[InputError]:
+def too_small(problems: Problems, train: AnyTrain, extrapolate: Extrapolate, evaluate: Evaluate) -> list[InputError]:
     """That the budget does not reach for the smallest proof; found by `evaluate` alone, it would cost a training."""
     rooms = _rooms(problems, evaluate)
     if rooms is None:
@@ -52,10 +52,9 @@ def _rooms(problems: Problems, evaluate: Evaluate) -> tuple[Room, ...] | None:
     return planned.expected_rooms(evaluate, problems.sizes.model_dump())
 
 
-def _limit(evaluate: Evaluate, train: Train) -> int | None:
+def _limit(evaluate: Evaluate, train: AnyTrain) -> int | None:
     """In rows; minutes are worth what the machine makes of them, which is not known yet."""
-    rollouts = train.budget.steps * train.prompts_per_step * train.num_generations
-    return planned.row_budget(evaluate, rollouts, None)
+    return planned.row_budget(evaluate, train.rollouts, None)
 
 
 def _plan(rooms: tuple[Room, ...], evaluate: Evaluate, candidates: int, limit: int | None) -> Plan:

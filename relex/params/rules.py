@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from relex.stages.train.params import Imported
+
 Fault = tuple[str, str]  # where, what
 Sections = Mapping[str, Any]
 
@@ -13,7 +15,8 @@ Sections = Mapping[str, Any]
 def cross_checks(sections: Sections) -> list[Fault]:
     """What breaks a rule between sections. A section may lack what is faulty in it: no rule that needs it looks."""
     faults: list[Fault] = []
-    for rule in _RULES:
+    imported = isinstance(sections.get("train"), Imported)
+    for rule in (*_RULES, *(_IMPORTED if imported else _TRAINED)):
         # A rule ends at what is missing: a section (KeyError) or a part of one; what it found before stands.
         with contextlib.suppress(KeyError, AttributeError):
             for fault in rule(sections):
@@ -81,4 +84,25 @@ def _lengths(sections: Sections) -> Iterator[Fault]:
         yield "evaluate.max_model_len", "shorter than train.max_completion_length"
 
 
-_RULES = (_embedded, _targets, _sub_window, _scan, _diagnosed_rank, _prompts, _splits, _lengths)
+def _one_base(sections: Sections) -> Iterator[Fault]:
+    mode = sections["nights"].mode
+    if mode in ("fresh", "reground"):
+        yield "nights.mode", f"{mode} is not possible with train.kind import: the other trainer's run goes on; say auto"
+
+
+def _known_rollouts(sections: Sections) -> Iterator[Fault]:
+    if sections["evaluate"].budget.share is not None:
+        yield "evaluate.budget.share", "an imported run does not say how many rollouts it took; give rows or minutes"
+
+
+def _ranks(sections: Sections) -> Iterator[Fault]:
+    most = sections["train"].window
+    for name in ("diagnose", "extrapolate"):
+        rank = sections[name].rank
+        if most is not None and isinstance(rank, int) and rank > most:
+            yield f"{name}.rank", f"{rank} is above train.window ({most})"
+
+
+_RULES = (_embedded, _scan, _splits, _lengths)
+_TRAINED = (_targets, _sub_window, _diagnosed_rank, _prompts)  # where this project trains
+_IMPORTED = (_one_base, _known_rollouts, _ranks)  # where another trainer does

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from relex.params.load import Params
 from relex.registry.serve import SERVER, options
 from relex.registry.store.night import accuracy, suites
+from relex.stages.train.params import AnyTrain, Imported
 
 _NAMES = {"choose": "validation, chosen on", "gate": "validation, gate", "test": "test", "ood": "out of domain"}
 
@@ -184,14 +185,22 @@ def _facts(params: Params, lineage: dict[str, Any], licence: str) -> str:
         "base model": base,
         "licence of the base": licence,
         "problems": params.problems.source.kind,
-        "training": f"GRPO, learning rate {params.train.learning_rate:g}, {params.train.prompts_per_step} prompts x "
-        f"{params.train.num_generations} samples a step" + (f", {spend:.0f} s" if spend else ""),
+        "training": _training(params.train) + (f", {spend:.0f} s" if spend else ""),
         "weights, SHA-256": lineage["weights_sha256"],
         "trajectory, SHA-256": lineage["trajectory"]["sha256"],
         "Git commit": lineage["git"]["commit"] or "none",
         "software": ", ".join(f"{key} {value}" for key, value in lineage["software"].items()),
     }
     return "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+
+
+def _training(train: AnyTrain) -> str:
+    if isinstance(train, Imported):
+        return f"another trainer's; its checkpoints as it wrote them into {Path(train.run).name}"
+    return (
+        f"GRPO, learning rate {train.learning_rate:g}, {train.prompts_per_step} prompts x {train.num_generations} "
+        "samples a step"
+    )
 
 
 def _example(params: Params) -> str:

@@ -19,8 +19,23 @@ if TYPE_CHECKING:
     from relex.trajectory.manifest import Manifest
 
 STEPS = "steps"
-LAYOUT = re.compile(r"(?:checkpoint-|global_step_|step_|step-)(\d+)")  # folders (and branches) of full checkpoints
-NESTED = Path("actor") / "huggingface"  # below global_step_N, where one trainer puts the Hugging Face copy
+# Folders (and branches) of full checkpoints, some of them of the converted copy.
+LAYOUT = re.compile(r"(?:checkpoint-|global_step_?|step_|step-|rollout_|iter_)(\d+)(?:[_-]hf)?")
+# Below a step's folder, where the Hugging Face copy may lie: verl (written by it, or by its merger under the name that
+# its documentation uses; its SFT trainer), NeMo-RL.
+INNER = tuple(
+    map(
+        Path,
+        (
+            "actor/huggingface",
+            "huggingface",
+            "merged_hf_model",
+            "actor/merged_hf_model",
+            "policy/weights/model/consolidated",
+            "policy/weights",
+        ),
+    )
+)
 _OWN = re.compile(r"(\d{6,})\.safetensors")
 
 
@@ -31,7 +46,8 @@ def file_name(step: int) -> str:
 
 def step_of_folder(folder: Path) -> int | None:
     """The step that a full checkpoint's folder says in its name; None where it says none."""
-    named = folder.parents[1] if folder.parts[-2:] == NESTED.parts else folder
+    inner = next((one for one in INNER if folder.parts[-len(one.parts) :] == one.parts), Path())
+    named = folder.parents[len(inner.parts) - 1] if inner.parts else folder
     match = LAYOUT.fullmatch(named.name)
     return int(match[1]) if match else None
 

@@ -7,7 +7,6 @@ copied: what they change about the base is in no file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,15 +14,11 @@ import torch
 from tqdm import tqdm
 
 from relex.checkpoints import repeats
-from relex.checkpoints.compare import check_constants, check_same_tensors, check_tied
-from relex.checkpoints.digest import weights_sha256
 from relex.checkpoints.tensors import CheckpointReader
 from relex.core import atomic
 from relex.core.errors import CorruptArtifact, InputError
-from relex.trajectory import stamps
-from relex.trajectory.manifest import Manifest, Step, StepFile
-from relex.trajectory.numbering import LAYOUT, NESTED
-from relex.trajectory.reader import CACHE
+from relex.trajectory.layouts import check_readable, find_checkpoints
+from relex.trajectory.reference import check_one_run, write_reference
 from relex.trajectory.writer import TrajectoryWriter, moving_tensors
 from relex.window.adapter_config import Lora
 from relex.window.adapters import Adapter, is_adapter
@@ -39,13 +34,15 @@ def import_checkpoints(
 
     base: theta_0's checkpoint folder; None for the one that adapters name, where it is a folder of this machine.
 
-    source: a folder of checkpoint-N, global_step_N[/actor/huggingface], step_N or step-N, or `hub:owner/name`, a hub
-    repository with such branches. It stays untouched. InputError for no or one checkpoint, a step that is there
-    twice, other tensors than the base's, an `out` that exists. Checkpoints with the same weights are named in one line.
+    source: a folder in one of the layouts of trajectory/layouts.py, or `hub:owner/name`, a hub repository with branches
+    step_N. It stays untouched. InputError for no or one checkpoint, a step that is there twice, weights that are not
+    safetensors, other tensors than the base's, an `out` that exists. Checkpoints with the same weights are named in one
+    line.
     """
     found = fetch_revisions(str(source)) if str(source).startswith(HUB) else find_checkpoints(Path(source))
     if len(found) < 2:
         raise InputError("fewer than two checkpoints", where=source, expected="checkpoint-N, global_step_N, step_N")
+    check_readable(found)
     # Where the base is an adapter too, its factors are taken for tensors like any other.
     adapters = [is_adapter(checkpoint) and not (base and is_adapter(base)) for _, checkpoint in found]
     if any(adapters) and not all(adapters):
@@ -60,16 +57,12 @@ def import_checkpoints(
             _merge(found, base, origin, folder, codec)
             repeats.warn(repeats.same_weights(found), source)
             return f"{out}: {_steps(found)} of adapters, their change to {base} as {codec} deltas"
-        for _, checkpoint in found:
-            with CheckpointReader(checkpoint) as reader:
-                check_same_tensors(origin, reader)
-                check_tied(reader, origin)
-                check_constants(reader, origin)
+        check_one_run(found, origin)
         if copy:
             _copy(found, base, origin, folder, codec)
             kind = f"copied as {codec} deltas"
         else:
-            _refer(found, base, origin, folder)
+            write_reference(found, base, origin, folder)
             kind = "by reference"
     repeats.warn(repeats.same_weights(found), source)
     return f"{out}: {_steps(found)} {kind}"
@@ -77,46 +70,6 @@ def import_checkpoints(
 
 def _steps(found: Sequence[tuple[int, Path]]) -> str:
     return f"{len(found)} steps ({found[0][0]}..{found[-1][0]})"
-
-
-def find_checkpoints(source: Path) -> list[tuple[int, Path]]:
-    """(step, folder) in the order of steps."""
-    if not source.is_dir():
-        raise InputError("not a folder", where=source, expected="a folder of checkpoints, or hub:OWNER/NAME")
-    found: dict[int, Path] = {}
-    for entry in sorted(source.iterdir()):
-        match = LAYOUT.fullmatch(entry.name)
-        if not match or not entry.is_dir():
-            continue
-        step = int(match[1])
-        folder = entry / NESTED if (entry / NESTED).is_dir() else entry
-        if step in found:
-            raise InputError("a step is there twice", where=source, found=f"{found[step].name} and {entry.name}")
-        found[step] = folder
-    found.pop(0, None)  # step 0 is the base itself, which some trainers save too
-    return sorted(found.items())
-
-
-def _refer(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReader, folder: Path) -> None:
-    """Write the manifest of a trajectory by reference; several files are hashed at a time."""
-    files = []
-    for step, checkpoint in found:
-        with CheckpointReader(checkpoint) as reader:
-            files += [(step, Path(os.path.abspath(checkpoint)), name) for name in reader.files]
-    paths = [place / name for _, place, name in files]
-    before = stamps.stamps_of(paths)
-    hashed = stamps.hash_files(paths)
-    steps = []
-    for step, checkpoint in found:
-        entries = tuple(
-            StepFile(name, sha256, (place / name).stat().st_size)
-            for (number, place, name), sha256 in zip(files, hashed, strict=True)
-            if number == step
-        )
-        steps.append(Step(step, entries, folder=os.path.abspath(checkpoint)))
-    manifest = Manifest("reference", weights_sha256(base), moving_tensors(origin), "float32", {}, tuple(steps))
-    manifest.save(folder)
-    stamps.remember(folder / CACHE, zip(paths, hashed, strict=True), before)
 
 
 def _copy(found: Sequence[tuple[int, Path]], base: Path, origin: CheckpointReader, folder: Path, codec: str) -> None:

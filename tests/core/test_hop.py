@@ -38,3 +38,15 @@ def test_a_file_of_something_else_and_none_at_all_are_bad_input(tmp_path: Path) 
     (tmp_path / "hop.json").write_text("[]")
     with pytest.raises(InputError, match="not a hop"):
         hop.read(tmp_path / "hop.json")
+
+
+def test_checkpoints_of_another_trainer_are_kept_and_a_training_without_them_says_nothing_of_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "hop.json"
+    hop.write(hop.Hop(), path)
+    assert read_json(path)["training"] == {"before": 0, "grown": 0}
+    taken = hop.Checkpoint(step=10, path="global_step_10/actor/huggingface", sha256="a" * 64)
+    written = hop.Hop(training=hop.Training(checkpoints=(taken,)))
+    hop.write(written, path)
+    assert hop.read(path) == written

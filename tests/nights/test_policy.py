@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relex.core.hop import Hop, Model, Training
+from relex.core.hop import Checkpoint, Hop, Model, Training
 from relex.ledger.lines import Ledger, Row
-from relex.nights.policy import Ended, following, further, start_of_campaign, tonight
+from relex.nights.policy import Ended, following, further, new_checkpoints, start_of_campaign, tonight
 from relex.params.nights import Nights
 from tests.nights.rows import SPENT, hop_row, model, night_row
 
@@ -119,3 +119,34 @@ def test_whatever_happens_no_hop_starts_from_what_was_refused(outcomes: list[boo
     for hop, row in zip(done, ledger.hops, strict=True):
         earlier = [other for other in ledger.hops if other.place < row.place]
         assert hop.training.before + hop.training.grown * SPENT.steps == len(earlier) * SPENT.steps
+
+
+def checkpoints(*steps: int) -> tuple[Checkpoint, ...]:
+    return tuple(Checkpoint(step=step, path=f"step_{step}", sha256=f"{step:064d}") for step in steps)
+
+
+def test_nights_on_another_trainers_run_are_one_hop_each_from_one_base_and_know_no_plateau() -> None:
+    nights, rows = section(patience=1), list[Row]()
+    hop = start_of_campaign(Hop(), "of", model(7), same_base=True, checkpoints=checkpoints(10, 20))
+    assert (hop.mode, hop.start, hop.champion) == ("fresh", None, model(7))
+    for night, (last, accepted) in enumerate([(30, False), (40, True), (50, False)], 1):
+        rows += [hop_row(hop, accepted=accepted, champion=model(7)), night_row(night, promoted=False)]
+        assert tonight(hop, Ledger(rows), nights) is not None
+        assert further(hop, Ledger(rows), nights, "s") is None
+        found = checkpoints(*range(10, last + 10, 10))
+        assert new_checkpoints(hop.training.checkpoints, found, "run") is None
+        hop = following(hop, Ledger(rows), nights, model(8), night=night + 1, number=1, checkpoints=found)
+        assert (hop.mode, hop.start, hop.champion) == ("continue", None, model(8))
+        assert hop.training == Training(grown=night, checkpoints=found)
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "why"),
+    [
+        ((), (10,), "run holds 1 complete checkpoints, and a window needs two"),
+        ((10, 20), (10, 20), "nothing new in run since step 20"),
+        ((10, 20, 30), (20, 30), "nothing new in run since step 30"),  # the trainer removed an old one
+    ],
+)
+def test_checkpoints_that_are_no_reason_for_a_night(known: tuple[int, ...], found: tuple[int, ...], why: str) -> None:
+    assert new_checkpoints(checkpoints(*known), checkpoints(*found), "run") == Ended(why)

@@ -57,7 +57,7 @@ def test_two_hops_make_a_night_and_the_next_night_begins_at_the_champion(project
     assert hops.read().place == (1, 1, 1)
     assert "unfinished" in turn.begin(params)
     first = finish(project, params, 1, promoted=True)
-    assert unfinished()
+    assert unfinished(params)
     assert "begun" in turn.end(params)
     second = hops.read()
     assert (second.place, second.mode, second.slice) == ((1, 1, 2), "reground", 1)
@@ -73,7 +73,7 @@ def test_two_hops_make_a_night_and_the_next_night_begins_at_the_champion(project
     assert [row.accepted for row in ledger.read().hops] == [True, False]
     assert ledger.read().nights[0].promoted
     assert ledger.read().nights[0].total.steps == 6
-    assert not unfinished()
+    assert not unfinished(params)
     # Refused: the training of the second hop goes on.
     assert "begun" in turn.begin(params)
     third = hops.read()
@@ -150,7 +150,7 @@ def test_nights_without_a_promotion_end_at_once_until_params_change(project: Pat
     before = hops.read()
     assert "plateau" in turn.begin(params)
     assert hops.read() == before
-    assert not unfinished()
+    assert not unfinished(params)
     changed = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"samples": 2})})
     assert "params.yaml changed" in turn.begin(changed)
     assert hops.read().place == (1, 2, 1)

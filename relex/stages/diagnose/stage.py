@@ -28,6 +28,7 @@ from relex.stages.diagnose import scan
 from relex.stages.diagnose.function_space import describes_model, function_backtest
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.stages.diagnose.params import Diagnose
+from relex.stages.diagnose.rounding import above_rounding
 from relex.stages.diagnose.straightness import RANKS, coefficient_lines, drift, random_walk, straightness
 from relex.trajectory.reader import Trajectory
 from relex.window.gram import grams
@@ -88,6 +89,8 @@ def diagnosis(
             "coefficients": coefficient_lines(found, steps, targets),
             "tensors": {name: _tensor(name, found[name], steps, held) for name in found},
         }
+        if rounding := above_rounding(window):
+            written["rounding"] = rounding
         if completions is not None and section.scan_horizons:
             written |= _with_completions(window, found, completions, section, request, counts, how)
         written["says"] = says(written, held)
@@ -209,6 +212,10 @@ def says(written: Mapping[str, Any], held: Sequence[Held]) -> str:
         parts.append(f"held-out skill {listed}: {verdict}")
     else:
         parts.append("too few steps for a backtest")
+    if rounding := written.get("rounding"):
+        parts.append(
+            f"{rounding['above']:.0%} of the movement lies above the rounding of {'/'.join(rounding['dtypes'])}"
+        )
     peak = written.get("scan", {}).get("peaks", {}).get("right")
     if peak:
         parts.append(

@@ -19,7 +19,9 @@ _RANKS = 10
 
 
 def reward_chart(night: Night) -> Markup:
-    """Mean reward of the rollouts at each step, with a running mean."""
+    """Mean reward of the rollouts at each step, with a running mean; nothing where another trainer kept them."""
+    if not night.rewards:
+        return Markup("")
     steps, rewards = np.array(night.rewards).T
 
     def draw(figure: Figure) -> None:

@@ -72,7 +72,7 @@ def cost(night: Night) -> Cost:
     """What the night spent, and what reaching its forecast by training would have cost at this night's pace."""
     training = night.timings.get("train")
     per_step = None
-    if training is not None:
+    if training is not None and night.train.completions:  # another trainer's seconds are not known
         per_step = statistics.median(training.steps) if training.steps else training.seconds / max(night.train.steps, 1)
     target = about(night)
     beyond = None
@@ -103,7 +103,9 @@ def proof_cost(night: Proven) -> ProofCost:
     An evaluation that left no engine starts (its timings are absent, or another release's) has no seconds by part.
     """
     spent, timing = night.evaluation.proof.spent, night.timings.get("evaluate")
-    training = night.timings.get("train")
+    # Of another trainer's run neither rollouts nor seconds are known.
+    train = night.train if isinstance(night, Night) and night.train.completions else None
+    training = night.timings.get("train") if train else None
     by_part = timing if timing is not None and timing.engine_starts is not None else None
     parts = tuple(
         _part(label, spent[name].rows, spent[name].tokens, _generated(by_part, name))
@@ -112,13 +114,12 @@ def proof_cost(night: Proven) -> ProofCost:
     )
     rows = sum(spent[name].rows for name in _DECIDE if name in spent)
     every = sum(part.rows for part in spent.values())
-    train = night.train if isinstance(night, Night) else None
-    rollouts = max(train.completions, 1) if train else None
+    rollouts = train.completions if train else None
     return ProofCost(
         parts=parts,
         rows=rows,
         reported=every - rows,
-        rollouts=train.completions if train else None,
+        rollouts=rollouts,
         rollout_tokens=train.tokens if train else None,
         training_seconds=training.seconds if training else None,
         seconds=timing.seconds if timing else None,

@@ -124,13 +124,13 @@ class BaseFacts(Facts):
 
 
 class TrainFacts(Facts):
-    """metrics/train.json."""
+    """metrics/train.json. Of another trainer's run only the steps are known."""
 
     steps: int
     completions: int
     tokens: int | None = None
-    share_without_signal: Number
-    share_truncated: Number
+    share_without_signal: Number | None = None
+    share_truncated: Number | None = None
     reward_first: Number | None = None
     reward_last: Number | None = None
     explained_share: Number | None = None

@@ -40,7 +40,8 @@ def read_night() -> Night:
     timings = {path.stem: read(path, Timing) for path in sorted(workspace.TIMINGS.glob("*.json"))}
     rewards: list[tuple[int, float]] = []
     try:
-        rewards = read_rewards(workspace.TRAIN_STEPS)
+        if train is None or train.completions:  # another trainer's are not known
+            rewards = read_rewards(workspace.TRAIN_STEPS)
     except InputError as fault:
         faults.append(fault)
     if not (base and train and diagnosis and evaluation and decision) or faults:

@@ -1,11 +1,11 @@
-"""The section `train` of params.yaml: RLVR with TRL's GRPOTrainer, under TRL's own names."""
+"""The section `train` of params.yaml: RLVR with TRL's GRPOTrainer, under TRL's own names; or another's run."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from relex.core.choices import Codec
 from relex.core.section import Natural, Positive, PositiveFloat, Section, Share
@@ -96,10 +96,19 @@ class StopWhen(Section):
     steps: Positive
 
 
-class Train(Section):
-    """Stage train. Fully on-policy: one generation and one update a step."""
+class Sampled(Section):
+    """How the completions for the likelihood scan are drawn, whoever trains."""
 
     seed: Natural
+    temperature: PositiveFloat
+    max_completion_length: Positive
+    completions: Completions
+
+
+class Train(Sampled):
+    """Stage train. Fully on-policy: one generation and one update a step."""
+
+    kind: Literal["grpo"] = "grpo"
     budget: Budget
     learning_rate: PositiveFloat
     lr_scheduler_type: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
@@ -113,11 +122,9 @@ class Train(Section):
     prompts_per_step: Positive
     num_generations: Annotated[int, Field(ge=2)]
     per_device_train_batch_size: Positive  # counts completions, as TRL does
-    temperature: PositiveFloat
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     top_k: Natural = 0  # 0: all tokens
     repetition_penalty: PositiveFloat = 1.0
-    max_completion_length: Positive
     mask_truncated_completions: bool = False  # completions cut off at the limit do not count in the loss
     beta: Annotated[float, Field(ge=0.0)]  # weight of the KL term
     epsilon: PositiveFloat  # clip
@@ -137,7 +144,11 @@ class Train(Section):
     codec: Codec
     state_every: Positive = 5  # steps between states that an interrupted run goes on from
     stop_when: StopWhen | None = None
-    completions: Completions
+
+    @property
+    def rollouts(self) -> int:
+        """The most completions that it trains on."""
+        return self.budget.steps * self.prompts_per_step * self.num_generations
 
     @model_validator(mode="after")
     def _divides(self) -> Train:
@@ -157,3 +168,36 @@ class Train(Section):
         if errors:
             raise ValueError("; ".join(errors))
         return self
+
+
+class Imported(Sampled):
+    """Nothing is trained here: a night takes the full checkpoints that another trainer has written into `run`.
+
+    run: its folder, in one of the layouts of trajectory/layouts.py. window: so many of the last checkpoints, null: all.
+    settled: seconds without a change after which a checkpoint that its trainer does not mark as complete counts as it.
+    """
+
+    kind: Literal["import"]
+    run: Annotated[str, Field(min_length=1)]
+    window: Annotated[int, Field(ge=2)] | None = None
+    settled: PositiveFloat = 300.0
+
+    @property
+    def rollouts(self) -> int:
+        """None that are known: the other trainer has them."""
+        return 0
+
+
+def _kind(section: Any) -> Any:
+    """Of a section as the file has it, or as it was read; left out, it is what this project trains itself."""
+    return section.get("kind", "grpo") if isinstance(section, dict) else getattr(section, "kind", "grpo")
+
+
+AnyTrain = Annotated[
+    Annotated[Train, Tag("grpo")] | Annotated[Imported, Tag("import")],
+    Discriminator(
+        _kind,
+        custom_error_type="kind",
+        custom_error_message="kind must be grpo (or left out) or import",
+    ),
+]

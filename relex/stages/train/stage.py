@@ -1,53 +1,40 @@
-"""Stage train: short RLVR with TRL's GRPOTrainer, its window captured as a trajectory."""
+"""Stage train: short RLVR with TRL's GRPOTrainer, its window captured as a trajectory; or another trainer's run."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-
 from relex.core.asking import Asking
 from relex.core.atomic import read_json, write_json
-from relex.core.errors import InputError, StageFailed
+from relex.core.errors import StageFailed
 from relex.core.hop import Training
 from relex.core.pipes import die_with
 from relex.core.timing import timed
-from relex.core.topology import has_cuda, topology
-from relex.core.workspace import (
-    BASE,
-    COMPLETIONS,
-    PROBLEMS,
-    STATE,
-    TRAIN_METRICS,
-    TRAIN_SECONDS,
-    TRAIN_STEPS,
-    TRAJECTORY,
-)
-from relex.policy.completions import sample_completions, write_completions
-from relex.policy.prompts import check_end_token, check_lengths
-from relex.rewards.problem import Problem, load_split
+from relex.core.topology import topology
+from relex.core.workspace import TRAIN_METRICS, TRAIN_SECONDS, TRAIN_STEPS, TRAJECTORY
+from relex.rewards.problem import Problem
+from relex.stages.train import drawn, imported, step_stream
 from relex.stages.train import state as train_state
-from relex.stages.train import step_stream
 from relex.stages.train.grown import grown
 from relex.stages.train.launch import is_launched, launch
-from relex.stages.train.params import Train
+from relex.stages.train.params import AnyTrain, Imported, Train
 from relex.stages.train.room import check_room_for_training
 from relex.stages.train.step_log import COLUMNS, METER, SECONDS, Row, no_signal, tables, write_table
-from relex.trajectory.materialize import materialize
 from relex.trajectory.reader import Trajectory
 
 
-def run(train: Train, problems: Asking, training: Training = Training()) -> None:
+def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> None:
     """Train, write trajectory/, completions.parquet, metrics/train.json, metrics/train_steps.csv and timings.
 
-    training: of hop.json, how far the window has grown and where the data begin. An interrupted run, and one that a
-    later hop lets grow, goes on from its last complete state. Under `accelerate launch` this is one of the processes
-    and only trains.
+    training: of hop.json, how far the window has grown and where the data begin, or which checkpoints of another
+    trainer to take. An interrupted run, and one that a later hop lets grow, goes on from its last complete state. Under
+    `accelerate launch` this is one of the processes and only trains.
     """
+    if isinstance(train, Imported):
+        imported.take(train, problems, training)
+        return
     train = grown(train, training)
     trained_on, held_out = split(train)
     if is_launched():
@@ -56,7 +43,7 @@ def run(train: Train, problems: Asking, training: Training = Training()) -> None
 
         train_process(train, problems, trained_on, training.before)
         return
-    check(train, problems, [*trained_on, *held_out])
+    drawn.check(train, problems, [*trained_on, *held_out])
     check_room_for_training(train)
     begun, found = time.perf_counter(), topology()
     with timed("train") as timing:
@@ -82,7 +69,7 @@ def run(train: Train, problems: Asking, training: Training = Training()) -> None
             "processes": result["processes"],
             "steps": [round(row["seconds"], 4) for row in seconds],
         }
-        keep_completions(train, problems, held_out, observed[-1])
+        drawn.keep_completions(train, problems, held_out, observed[-1])
         write_table(TRAIN_STEPS, COLUMNS, rows)
         write_table(TRAIN_SECONDS, SECONDS, [{name: round(value, 4) for name, value in row.items()} for row in seconds])
         metrics = {**summarise(rows, train), "observed_last": observed[-1], "ended": result["ended"]}
@@ -97,45 +84,7 @@ def run(train: Train, problems: Asking, training: Training = Training()) -> None
 
 def split(train: Train) -> tuple[list[Problem], list[Problem]]:
     """The problems that RLVR trains on, and those held out from it for the likelihood scan."""
-    problems, held_out = load_split(PROBLEMS, "train"), train.completions.prompts
-    if len(problems) - held_out < train.prompts_per_step:
-        raise InputError(
-            "too few problems to train on",
-            where="problems.sizes.train",
-            expected=f"train.completions.prompts ({held_out}) and train.prompts_per_step "
-            f"({train.prompts_per_step}) at least",
-            found=len(problems),
-        )
-    return problems[:-held_out], problems[-held_out:]
-
-
-def check(train: Train, asking: Asking, problems: list[Problem]) -> None:
-    """InputError for a base or problems that no training could use."""
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
-    check_end_token(tokenizer, GenerationConfig.from_pretrained(BASE))
-    limit = read_json(BASE / "config.json").get("max_position_embeddings")
-    if limit is not None:
-        check_lengths(tokenizer, problems, train.max_completion_length, limit, asking)
-
-
-def keep_completions(train: Train, asking: Asking, held_out: list[Problem], step: int) -> None:
-    """completions.parquet, sampled from the last observed checkpoint as the trajectory holds it."""
-    last = STATE / "last_observed"
-    materialize(TRAJECTORY, BASE, step, last, replace=True)
-    model = AutoModelForCausalLM.from_pretrained(last, dtype=torch.float32)
-    model.to("cuda" if has_cuda() else "cpu")
-    table = sample_completions(
-        model,
-        AutoTokenizer.from_pretrained(BASE, padding_side="left"),
-        held_out,
-        samples=train.completions.samples,
-        temperature=train.temperature,
-        max_new_tokens=train.max_completion_length,
-        seed=train.seed,
-        asking=asking,
-    )
-    write_completions(COMPLETIONS, table)
-    shutil.rmtree(last)
+    return drawn.deal(train, train.prompts_per_step)
 
 
 def summarise(rows: list[Row], train: Train) -> dict[str, Any]:

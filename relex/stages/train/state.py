@@ -36,7 +36,7 @@ _SKETCHES = "sketches.safetensors"
 # imports.
 _CODE = ("core", "rewards", "policy", "checkpoints", "trajectory", "forecast", "stages/train")
 # Keys of the section that do not change a single weight of a captured step.
-_NOT_IDENTITY = frozenset({"budget", "completions", "state_every", "stop_when", "accelerate"})
+_NOT_IDENTITY = frozenset({"kind", "budget", "completions", "state_every", "stop_when", "accelerate"})
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from relex.forecast.weights import Forecast
 from relex.policy.completions import sample_completions, write_completions
 from relex.rewards.problem import make_problem
 from relex.stages.base.embedded import make_tokenizer
+from relex.stages.diagnose.rounding import spacing
 from relex.stages.diagnose.stage import DEFAULTS, diagnose_folder, diagnosis
 from relex.stages.diagnose.straightness import drift, random_walk, straightness
+from relex.window.importing import import_checkpoints
 from relex.window.request import Request
-from tests.builders.windows import bent, line_with_noise, save, tiny_llama, write_trajectory
+from tests.builders.windows import bent, line_with_noise, save, tiny_llama, write_checkpoints, write_trajectory
 
 STEPS = list(range(1, 21))
 
@@ -200,3 +202,35 @@ def test_an_adapter_is_diagnosed_without_completions_only(sorting, tmp_path):
     with pytest.raises(InputError, match="whole model"):
         diagnose_folder(window, adapter, completions, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_spacing_is_the_distance_to_the_next_value(dtype):
+    values = torch.cat([torch.rand(1000), torch.tensor([0.0, 1.0, 2.0, 0.5, 0.4999, 1e-7])]).to(dtype)
+    nearest = values.view(torch.int16)
+    step = torch.tensor(1, dtype=torch.int16)
+    ahead = (nearest + step).view(dtype).double() - values.double()
+    assert torch.equal(spacing(values.float(), dtype).double(), ahead)
+
+
+@pytest.mark.parametrize(("rate", "low", "high"), [(1e-6, 0.0, 0.4), (1e-3, 0.95, 1.0)])
+def test_movement_within_the_rounding_of_bfloat16_is_said(tmp_path, rate, low, high):
+    # Weights near zero lie close to each other, so some movement is certain at any rate.
+    model = tiny_llama()
+    base = save(model, tmp_path / "base", dtype=torch.bfloat16)
+    model = tiny_llama().to(torch.bfloat16).float()  # the trainer's own weights are finer than what it saves
+    run = write_checkpoints(
+        tmp_path / "run", model, [10, 20, 30], line_with_noise(rate=rate, noise=0.0), dtype=torch.bfloat16
+    )
+    import_checkpoints(run, base, tmp_path / "window")
+    found = diagnosis(tmp_path / "window", base, None, DEFAULTS, Request(targets=()))
+    assert found["rounding"]["dtypes"] == ["BF16"]
+    assert low <= found["rounding"]["above"] <= high
+    assert f"{found['rounding']['above']:.0%} of the movement lies above the rounding of BF16" in found["says"]
+
+
+def test_nothing_is_said_of_rounding_where_weights_are_float32(base, tmp_path):
+    run = write_checkpoints(tmp_path / "run", tiny_llama(), [10, 20], line_with_noise())
+    import_checkpoints(run, base, tmp_path / "whole")
+    assert "rounding" not in diagnosis(tmp_path / "whole", base, None, DEFAULTS, Request(targets=()))
+    assert "rounding" not in of(line_with_noise(), base, tmp_path)
