@@ -35,6 +35,12 @@ TRAIN_SECONDS = TIMINGS / "train_steps.csv"
 HELD_OUT = PROBLEMS / "held_out.json"  # problems: the prompts that the embedded base's own corpus leaves out
 SLICE = PROBLEMS / "slice.json"  # problems: which of the fresh problems these are, and how often they were asked
 
+# Files from outside that params.yaml names, as links (core/inputs.py): dependencies of the stages that read them.
+INPUT_BASE = Path("inputs/base")
+INPUT_PROBLEMS = Path("inputs/problems")
+INPUT_SUITES = Path("inputs/suites")
+INPUT_NONE = Path("inputs/none")
+
 # What the present hop starts from (core/hop.py), written when it begins: an input of the stages, key by key.
 HOP = Path("hop.json")
 CHAMPION_WEIGHTS = Path("champion")  # of the champion it names, fetched from the registry

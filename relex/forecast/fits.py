@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from relex.forecast.subspace import Array
 
@@ -70,6 +69,8 @@ def sinusoid(steps: Array, values: Array, target: float) -> float:
 
     best = int(np.argmin([solve(frequency)[1] for frequency in grid]))
     bounds = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+    from scipy.optimize import minimize_scalar  # half a second, which every command would pay that reads params.yaml
+
     frequency = float(minimize_scalar(lambda w: solve(w)[1], bounds=bounds, method="bounded").x)
     (offset, sine, cosine), _ = solve(frequency)
     at = frequency * (target - steps[0]) / span

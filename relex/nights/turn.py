@@ -13,6 +13,7 @@ from relex.core import hop as hops
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.hop import Hop, Model
+from relex.core.inputs import follow_files
 from relex.ledger import lines as ledger
 from relex.nights import account, policy
 from relex.nights import arrived as arrivals
@@ -20,12 +21,15 @@ from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params
 from relex.registry import champion as champions
 from relex.registry.store.connection import RegistryUnreachable
+from relex.stages.evaluate.suites.params import files_of as suite_files
+from relex.stages.problems.params import files_of as problem_files
 from relex.stages.train.params import Imported
 
 
 def begin(params: Params) -> str:
     """Go on with the unfinished hop, or begin the next night; what came of it. Nothing is begun on a plateau, or where
     the campaign's budget is spent."""
+    _follow_inputs(params)
     hop = hops.read()
     if hop.of != (of := campaign_of(params)):
         return _new_campaign(params, hop, of)
@@ -70,6 +74,12 @@ def fetch(params: Params) -> str:
     hop = hops.read()
     _weights(params, hop)
     return told(hop)
+
+
+def _follow_inputs(params: Params) -> None:
+    """The links as the stages leave them: DVC stops at one that leads nowhere since params.yaml names another file."""
+    follow_files(problem_files(params.problems.source), workspace.INPUT_PROBLEMS)
+    follow_files(suite_files(params.evaluate.suites), workspace.INPUT_SUITES)
 
 
 def _new_campaign(params: Params, hop: Hop, of: str) -> str:

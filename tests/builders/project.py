@@ -83,6 +83,8 @@ class Project:
             ):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
+            elif (ROOT / name).is_symlink():
+                (folder / name).symlink_to(os.readlink(ROOT / name))
         hop.write(hop.Hop(), folder / HOP)  # nights that were run in this checkout are at another one
         project = cls(folder)
         project.change(changes)

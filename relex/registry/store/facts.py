@@ -159,6 +159,7 @@ OWN = (
     workspace.LEDGER,
     workspace.LEDGER_TABLE,
     workspace.HISTORY,
+    workspace.INPUT_BASE,
     workspace.METRICS,
 )
 

@@ -10,6 +10,7 @@ from relex.checkpoints.digest import model_sha256, weights_sha256
 from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
 from relex.core.hop import Model
+from relex.core.inputs import follow_folder
 from relex.core.timing import timed
 from relex.core.workspace import BASE, BASE_METRICS, CHAMPION_WEIGHTS, HELD_OUT, START_WEIGHTS
 from relex.stages.base import sound
@@ -37,6 +38,7 @@ def run(base: Base, start: Model | None = None) -> None:
     source = base.source
     kind = "champion" if start else source.kind
     with timed("base"):
+        follow_folder(folder_of(base, start))
         with new_folder(BASE, replace=True) as folder:
             metrics: dict[str, Any] = {}
             if start is not None:
@@ -55,6 +57,11 @@ def run(base: Base, start: Model | None = None) -> None:
         sha256 = weights_sha256(BASE)
         write_json(BASE_METRICS, {"kind": kind, "weights_sha256": sha256, **metrics})
     print(f"base: {kind}{f' version {start.version}' if start else ''}, weights {sha256[:12]}")
+
+
+def folder_of(base: Base, start: Model | None) -> Path | None:
+    """The folder of this machine that base/ is a copy of; None where it comes from elsewhere."""
+    return Path(base.source.path) if start is None and isinstance(base.source, FolderBase) else None
 
 
 def weights_of(start: Model) -> Path:

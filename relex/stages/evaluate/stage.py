@@ -18,6 +18,7 @@ from relex.core.asking import Asking
 from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
 from relex.core.hop import Model
+from relex.core.inputs import follow_files
 from relex.core.timing import timed
 from relex.proof.night import BASE, CHAMPION, OBSERVED
 from relex.proof.plan import Plan
@@ -33,7 +34,7 @@ from relex.stages.evaluate.metrics import summarise
 from relex.stages.evaluate.params import Evaluate
 from relex.stages.evaluate.row_store import RowStore, output_table
 from relex.stages.evaluate.schema import OUTPUT
-from relex.stages.evaluate.suites.params import SplitSource
+from relex.stages.evaluate.suites.params import SplitSource, files_of
 from relex.stages.evaluate.suites.suite import Suite, load_suites
 
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
@@ -42,6 +43,7 @@ RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
 def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | None = None) -> None:
     """Evaluate base, last observed, champion and candidates, as far as the proof and its report ask."""
     with timed("evaluate") as details:
+        follow_files(files_of(evaluate.suites), workspace.INPUT_SUITES)
         suites, contestants = load_suites(evaluate, problems), load_contestants(champion)
         store = RowStore(workspace.ROWS_CACHE, engine_facts(evaluate))
         with Generation(evaluate, store, contestants) as generation:

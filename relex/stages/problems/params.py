@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -158,3 +159,12 @@ class Problems(Asking):
         if errors:
             raise ValueError("; ".join(errors))
         return self
+
+
+def files_of(source: Section) -> list[Path]:
+    """Files and folders of this machine that the source reads."""
+    if isinstance(source, FileProblems):
+        return [Path(path) for path in (source.path, *source.paths.values()) if path is not None]
+    if isinstance(source, DatasetProblems) and source.revision is None:
+        return [Path(source.repo)]
+    return []

@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict
 
 from relex.core.atomic import new_folder
-from relex.core.workspace import HELD_OUT, PROBLEMS, SLICE
+from relex.core.inputs import follow_files
+from relex.core.workspace import HELD_OUT, INPUT_PROBLEMS, PROBLEMS, SLICE
 from relex.rewards.problem import check_disjoint
-from relex.stages.problems.params import Problems
+from relex.stages.problems.params import Problems, files_of
 from relex.stages.problems.sources import deal
 
 
@@ -17,6 +18,7 @@ def run(problems: Problems, slice_number: int = 0) -> None:
 
     slice_number: of hop.json; each hop is asked validation problems of its own, while train, test and ood stay.
     """
+    follow_files(files_of(problems.source), INPUT_PROBLEMS)
     dealt = deal(problems, slice_number)
     check_disjoint(dealt.splits)
     reserved = [dealt.first, *(dealt.splits[split] for split in ("test", "ood") if split in dealt.splits)]

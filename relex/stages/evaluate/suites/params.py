@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -97,3 +99,10 @@ class SuiteParams(Section):
         if self.system is not None and not self.chat and not inherits:
             raise ValueError("system needs chat: true, the chat template is what it goes into")
         return self
+
+
+def files_of(suites: Iterable[SuiteParams]) -> list[Path]:
+    """Files of this machine that the suites read."""
+    sources = (suite.source for suite in suites)
+    given = [source.path for source in sources if isinstance(source, FileSource | ReadyMadeSource)]
+    return [Path(path) for path in given if path is not None]
