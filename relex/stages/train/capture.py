@@ -13,7 +13,7 @@ from relex.core.errors import StageFailed
 from relex.stages.train.deltas import Deltas, Source
 from relex.stages.train.meter import Meter
 from relex.stages.train.params import StopWhen, Window
-from relex.stages.train.step_queue import StepQueue
+from relex.trajectory.step_queue import StepQueue
 
 
 class Capture(TrainerCallback):

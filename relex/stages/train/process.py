@@ -41,9 +41,9 @@ from relex.stages.train.params import Lora, Train
 from relex.stages.train.server_gpus import server_gpus
 from relex.stages.train.state import TrainState
 from relex.stages.train.step_log import StepLog
-from relex.stages.train.step_queue import StepQueue
 from relex.stages.train.step_stream import StepStream
 from relex.stages.train.trainer import Trainer
+from relex.trajectory.step_queue import StepQueue
 from relex.trajectory.writer import TrajectoryWriter
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Mapping
 
-from relex.stages.train.deltas import Deltas
+import torch
+
 from relex.trajectory.writer import TrajectoryWriter
 
+Deltas = Mapping[str, torch.Tensor]
 _WAITING = 1  # steps that may wait while one is written; each holds a whole delta in memory
 
 
@@ -17,12 +20,12 @@ class StepQueue:
 
     def __init__(self, writer: TrajectoryWriter):
         self._writer = writer
-        self._queue: queue.Queue[tuple[int, Deltas, float] | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[int, Deltas, float | None] | None] = queue.Queue(_WAITING)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="relex-capture", daemon=True)
         self._thread.start()
 
-    def put(self, step: int, deltas: Deltas, reward: float) -> None:
+    def put(self, step: int, deltas: Deltas, reward: float | None = None) -> None:
         """Hand over one step: float32 deltas on the processor, which must not be changed afterwards."""
         self._check()
         self._queue.put((step, deltas, reward))
