@@ -14,6 +14,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from relex.core.atomic import read_json, write_json
 from relex.core.errors import RelexError
 from relex.params.load import Params
@@ -32,13 +34,14 @@ _BATCH = 900
 def follow(params: Params, stop: threading.Event | None = None) -> str:
     """Send the steps of the training that runs now to MLflow until told to stop (SIGTERM, SIGINT, or `stop`).
 
+    It is the one that has written a step since this process was started: how long that took to get here does not count.
     Never fails because of the registry: it says once that it is away, and tries again. Returns what it did.
     """
     if stop is None:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-    begun = time.time()
+    begun = psutil.Process().create_time()
     follower: _Follower | None = None
     warned = False
     last_round = False
