@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ LOCK = Path("dvc.lock")
 
 def recorded() -> dict[str, str]:
     """The hash that dvc.lock holds of every output of every stage, by its path; empty without a lock."""
-    if not LOCK.is_file():
-        return {}
+    return dict(_outputs(LOCK.read_bytes())) if LOCK.is_file() else {}
+
+
+@functools.lru_cache(maxsize=2)  # a lock takes a third of a second, and one registration asks for it five times
+def _outputs(written: bytes) -> dict[str, str]:
     try:
-        lock: Any = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8")) or {}
+        lock: Any = YAML(typ="safe", pure=True).load(written.decode("utf-8")) or {}
         stages: dict[str, Any] = lock.get("stages") or {}
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
     except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:

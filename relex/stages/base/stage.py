@@ -42,7 +42,7 @@ def run(base: Base, start: Model | None = None) -> None:
         with new_folder(BASE, replace=True) as folder:
             metrics: dict[str, Any] = {}
             if start is not None:
-                copy_folder(weights_of(start), folder)
+                copy_files(weights_of(start), folder)  # by its hash the model that was proven
                 metrics = {"version": start.version}
             elif isinstance(source, EmbeddedBase):
                 # The corpus must not teach the answers that will be asked for.
@@ -105,6 +105,11 @@ def copy_folder(source: Path, folder: Path) -> None:
     sound model."""
     check_checkpoint(source)
     sound.check(source)
+    copy_files(source, folder)
+
+
+def copy_files(source: Path, folder: Path) -> None:
+    """Copy what copy_folder() does, as it is."""
     for path in sorted({path for pattern in _WANTED for path in source.glob(pattern) if path.is_file()}):
         if path.name != "lineage.json":  # of a registered model: what it descends from, not what it is
             shutil.copyfile(path, folder / path.name)

@@ -39,18 +39,14 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
     trained_on, held_out = split(train)
     if is_launched():
         die_with(os.getppid())  # whoever started all of them may be killed
-        from relex.stages.train.process import train_process
-
-        train_process(train, problems, trained_on, training.before)
+        _train_here(train, problems, trained_on, training.before)
         return
     drawn.check(train, problems, [*trained_on, *held_out])
     check_room_for_training(train)
     begun, found = time.perf_counter(), topology()
     with timed("train") as timing:
         if train.accelerate is None and not found.gpus:
-            from relex.stages.train.process import train_process
-
-            train_process(train, problems, trained_on, training.before)
+            _train_here(train, problems, trained_on, training.before)
         else:
             # In processes of their own: what trained has ended and left its GPU before the completions are sampled.
             launch(train, found)
@@ -80,6 +76,14 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
         timing["seconds"] = round(result["before"] + time.perf_counter() - begun, 3)
     first, last = rows[0]["reward"], rows[-1]["reward"]
     print(f"train: {len(rows)} steps, reward {first:.3f} -> {last:.3f}; ended by {result['ended']}")
+
+
+def _train_here(train: Train, problems: Asking, trained_on: list[Problem], before: int) -> None:
+    from relex.stages.train.trl_import import importing_trl
+
+    with importing_trl(vllm=train.generation.backend == "vllm"):
+        from relex.stages.train.process import train_process
+    train_process(train, problems, trained_on, before)
 
 
 def split(train: Train) -> tuple[list[Problem], list[Problem]]:
