@@ -134,6 +134,39 @@ def doctor(
 
 
 @commands.command(rich_help_panel=_ALONE)
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or a checkout of this project.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Your problems: a .jsonl, .parquet or .csv file, hub:OWNER/NAME@REVISION\\[:SPLIT], or gym:TASK."
+        ),
+    ],
+    base: Annotated[
+        str, typer.Option(help="Your model: a checkpoint folder, OWNER/NAME@REVISION of the hub, or PACKAGE==VERSION.")
+    ],
+    problem: Annotated[
+        Optional[str], typer.Option(help="The column of the problems, where its name is unusual.")
+    ] = None,
+    answer: Annotated[Optional[str], typer.Option(help="The column of the answers.")] = None,
+    name: Annotated[Optional[str], typer.Option(help="What the registry calls the model.")] = None,
+) -> None:
+    """Make a checkout for your own task and model: its first rows propose columns, scorer, template, sizes and lengths.
+
+    Writes params.yaml, examines it as `relex doctor` does, and says the three things to check. docs/own-task.md walks
+    one file through to a promoted model. Nothing is made where task or base will not do, or where params.yaml holds
+    changes that nothing else has.
+    """
+    from relex.core.errors import InputErrors
+    from relex.params import new_project
+
+    page, faults = new_project.new(folder, task, base, problem=problem, answer=answer, name=name)
+    typer.echo(page)
+    if faults:
+        raise InputErrors(faults)
+
+
+@commands.command(rich_help_panel=_ALONE)
 def profile(
     name: Annotated[
         Optional[str], typer.Argument(help="The profile to put in place; without it they are listed.")

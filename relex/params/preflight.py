@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from ruamel.yaml import YAML
 
 from relex.core.errors import InputError
 from relex.core.sizes import show_bytes
@@ -22,7 +21,7 @@ from relex.rewards.confined import check_available
 from relex.stages.base.package import gguf_file
 from relex.stages.base.params import Base, FolderBase, PackageBase
 from relex.stages.base.stage import check_checkpoint
-from relex.stages.problems.params import FileProblems, Problems
+from relex.stages.problems.params import FileProblems, Problems, files_of
 from relex.stages.problems.rows import check_columns
 from relex.stages.train.params import AnyTrain, Imported, Train
 
@@ -39,7 +38,7 @@ def faults(path: Path, root: Path | None = None) -> tuple[Params | None, list[In
     base, train, extrapolate = (sections.get(name) for name in ("base", "train", "extrapolate"))
     problems, evaluate = sections.get("problems"), sections.get("evaluate")
     if problems:
-        errors += _unseen_files(problems, root)
+        errors += _problem_files(problems, root)
     if problems and train and extrapolate and evaluate:
         errors += too_small(problems, train, extrapolate, evaluate)
     errors += _training(train, root) if train else []
@@ -116,17 +115,12 @@ def _missing_base(base: Base, root: Path) -> list[InputError]:
     return []
 
 
-def _unseen_files(problems: Problems, root: Path) -> Iterator[InputError]:
-    """Problem files that are missing, or whose change the graph would not notice."""
+def _problem_files(problems: Problems, root: Path) -> Iterator[InputError]:
+    """Problem files that are missing, or lack a column."""
     source = problems.source
     if not isinstance(source, FileProblems):
         return
-    graph = root / "dvc.yaml"
-    deps: list[str] = []
-    if graph.is_file():
-        stages = YAML(typ="safe", pure=True).load(graph.read_text(encoding="utf-8"))["stages"]
-        deps = stages.get("problems", {}).get("deps", [])
-    for place in filter(None, [source.path, *source.paths.values()]):
+    for place in files_of(source):
         if not (root / place).is_file():
             yield InputError("the problem file is missing", where=f"problems.source: {root / place}")
             continue
@@ -134,13 +128,6 @@ def _unseen_files(problems: Problems, root: Path) -> Iterator[InputError]:
             check_columns(root / place, {"problem": source.problem, "answer": source.answer}, "problems.source")
         except InputError as error:
             yield error
-        if graph.is_file() and place not in deps:
-            yield InputError(
-                "the graph would not notice a change of the problem file",
-                where=f"dvc.yaml: stages.problems.deps (problems.source: {place})",
-                expected=f"- {place}",
-                todo="add that line to the deps of the stage problems",
-            )
 
 
 def _unwritable(root: Path) -> list[InputError]:

@@ -28,7 +28,7 @@ def install(name: str, root: Path = Path(), *, force: bool = False) -> str:
         raise InputError("unknown profile", where=root / PROFILES, expected=", ".join(found), found=name)
     present = root / PARAMS
     text = found[name].read_bytes()
-    if not force and present.is_file() and not _kept_elsewhere(present, root, found):
+    if not force and present.is_file() and not kept_elsewhere(root):
         raise InputError(
             "params.yaml holds changes that would be lost",
             where=present.resolve(),
@@ -51,9 +51,10 @@ def _title(path: Path) -> str:
     return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()
 
 
-def _kept_elsewhere(present: Path, root: Path, profiles: dict[str, Path]) -> bool:
-    held = present.read_bytes()
-    if any(path.read_bytes() == held for path in profiles.values()):
+def kept_elsewhere(root: Path) -> bool:
+    """Whether a profile or Git's last commit holds what params.yaml holds."""
+    held = (root / PARAMS).read_bytes()
+    if any(path.read_bytes() == held for path in _profiles(root).values()):
         return True
     try:
         command = ["git", "show", f"HEAD:./{PARAMS}"]
