@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -60,6 +61,20 @@ def answers(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def night_of(project: Project) -> int:
+    """Which night hop.json names."""
+    return int(json.loads((project.folder / "hop.json").read_text())["night"])
+
+
+def ended_nights(project: Project) -> int:
+    lines = (project.folder / "ledger.jsonl").read_text().splitlines()
+    return sum(json.loads(line)["kind"] == "night" for line in lines)
+
+
+def state_of(server, run) -> str:
+    return server.ask(lambda client: client.read_flow_run(run)).state_type.value
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +135,14 @@ def test_a_deployment_to_a_process_work_pool_runs_and_a_cancelled_night_leaves_n
         # Not by "relex" or "flows" alone: a checkout's folder may be called so, and then the worker is one of them.
         stage = [p for p in family(worker.pid) if runs([p], "flows/supervise.py") or runs([p], "bin/relex train")]
         assert len(stage) >= 2
+        assert night_of(project) == 1 + ended_nights(project) >= 2  # another firing, another night
+        # One during a night is skipped, as the deployment says, and the night goes on.
+        during = server.ask(lambda client: client.create_flow_run_from_deployment(deployment.id))
+        assert wait_for(lambda: state_of(server, during.id) == "CANCELLED", 120), (tmp_path / "log").read_text()[-4000:]
+        assert any(alive(process) for process in stage)
         assert project.run("prefect", "flow-run", "cancel", str(run.id)).returncode == 0
         assert wait_for(lambda: not any(alive(p) for p in stage), 60), (tmp_path / "log").read_text()[-4000:]
-        assert wait_for(lambda: "CANCELLED" in server.states(), 60)
+        assert wait_for(lambda: state_of(server, run.id) == "CANCELLED", 60)
         assert wait_for(lambda: "Cancelled flow run" in (tmp_path / "log").read_text(), 60)
     finally:
         processes = family(worker.pid)
@@ -137,6 +157,9 @@ def test_a_deployment_to_a_process_work_pool_runs_and_a_cancelled_night_leaves_n
 
 def test_a_night_started_by_hand_can_be_cancelled_from_the_page(server, project, tmp_path):
     project.change({"train.budget.steps": 2000, "train.seed": 8})  # a long stage to cancel
+    # The night that the test before left cancelled; alone, one that is begun.
+    assert project.run(sys.executable, "-m", "relex.cli", "hop", "--begin").returncode == 0
+    unfinished = (project.folder / "hop.json").read_bytes()
     before = {run.id for run in server.ask(lambda client: client.read_flow_runs())}
     with open(tmp_path / "log", "wb") as log:
         night = subprocess.Popen(
@@ -147,6 +170,8 @@ def test_a_night_started_by_hand_can_be_cancelled_from_the_page(server, project,
             stderr=subprocess.STDOUT,
         )
     assert wait_for(lambda: runs(family(night.pid), "bin/relex train"), 200), (tmp_path / "log").read_text()[-4000:]
+    assert (project.folder / "hop.json").read_bytes() == unfinished  # it goes on with that night
+    assert "unfinished: " in (tmp_path / "log").read_text()
     processes = family(night.pid)
     (run,) = [run for run in server.ask(lambda client: client.read_flow_runs()) if run.id not in before]
     assert project.run("prefect", "flow-run", "cancel", str(run.id)).returncode == 0  # what the page does
