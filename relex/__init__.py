@@ -3,13 +3,16 @@
 The rooms, the upper ones standing on the lower; imports run downwards only (the contracts are in pyproject.toml):
 
     cli          the command line; imports nothing heavy until a command runs
+    nights       from hop to hop: what comes next, and the ledger's lines
     retention    what a project keeps of its nights, and what it lets go
     registry     MLflow: what is registered, promoted, rolled back, rebuilt
     params       params.yaml as a whole, and whether this machine can carry it out
+    proving      the proof of checkpoint folders, without a night
     stages       one folder per DVC stage; they do not know each other
     window       an observed window, opened: passes over it within a memory budget
     policy       the language model asked in this process | trajectory: our format on disk
     rewards      problems and scores | forecast: the method, pure | checkpoints: folders of safetensors
+    proof        what to generate next, and what rows prove, pure | ledger: what was spent and won
     core         what everything stands on
 
 relex/ never imports Prefect nor flows/.

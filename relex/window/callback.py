@@ -12,9 +12,11 @@ from accelerate.utils import DistributedType
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
+from relex.checkpoints.digest import weights_sha256
 from relex.checkpoints.tensors import CheckpointReader
 from relex.checkpoints.tying import tied_twins
 from relex.core.errors import InputError
+from relex.trajectory import manifest
 from relex.trajectory.step_queue import StepQueue
 from relex.trajectory.writer import TrajectoryWriter, moving_tensors
 
@@ -32,8 +34,9 @@ class Capture(TrainerCallback):
     that they make to the weights they sit on.
 
     A training that goes on from a checkpoint goes on with its window, without the steps that are trained again.
-    InputError where the model is not the base, where several processes hold parts of the weights (FSDP, ZeRO-3), or
-    where a step's weights are not finite; what was kept until then stays. Only the main process writes.
+    InputError where `out` holds anything else, where the model is not the base, where several processes hold parts of
+    the weights (FSDP, ZeRO-3), or where a step's weights are not finite; what was kept until then stays. Only the main
+    process writes.
     """
 
     def __init__(
@@ -57,9 +60,6 @@ class Capture(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if not state.is_world_process_zero:
-            return
-        model = kwargs["model"]
         if AcceleratorState().distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             raise InputError(
                 "the weights are spread over several processes",
@@ -67,6 +67,11 @@ class Capture(TrainerCallback):
                 expected="one process, or data parallel ones",
                 todo="save full checkpoints and take them with `relex import`",
             )
+        if not state.is_world_process_zero:
+            return
+        model = kwargs["model"]
+        identity = {"captured_by": "relex.Capture", "first": self._first, "every": self._every}
+        self._check_out(identity, resumed=state.global_step > 0)
         with CheckpointReader(self._base) as reader:
             moving, heads = moving_tensors(reader), tied_twins(reader)
             layers, held = _adapted(model), dict(_parameters(model))
@@ -89,7 +94,6 @@ class Capture(TrainerCallback):
                 self._origin = {name: reader.tensor(name).float() for name in sorted(names)}
         if state.global_step == 0:
             self._check_base(model)
-        identity = {"captured_by": "relex.Capture", "first": self._first, "every": self._every}
         writer = TrajectoryWriter(self._out, base=self._base, codec=self._codec, identity=identity, only=sorted(names))
         writer.truncate(state.global_step)
         self._queue = StepQueue(writer)
@@ -118,6 +122,19 @@ class Capture(TrainerCallback):
         if self._queue is not None:
             self._queue.close()
             self._queue = None
+
+    def _check_out(self, identity: dict[str, Any], *, resumed: bool) -> None:
+        """InputError unless nothing lies there, or, for a resumed training, its own window: nothing is written over."""
+        if not self._out.exists() or (self._out.is_dir() and not any(self._out.iterdir())):
+            return
+        if not (self._out / manifest.NAME).is_file():
+            raise InputError("something else lies there", where=self._out, expected="a new folder for the window")
+        if not resumed:
+            todo = "remove it, name another folder, or resume the training that it is of"
+            raise InputError("a window is there already", where=self._out, todo=todo)
+        found = manifest.load(self._out)
+        if (found.identity, found.base_sha256) != (identity, weights_sha256(self._base)):
+            raise InputError("the window is of another training", where=self._out, todo="name another folder")
 
     def _wanted(self, step: int) -> bool:
         inside = step >= self._first and (self._last is None or step <= self._last)

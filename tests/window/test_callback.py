@@ -133,3 +133,20 @@ def test_adapters_are_kept_as_the_change_that_they_make(base: Path, tmp_path: Pa
     assert {name.rsplit(".", 2)[1] for name in moved} == {"q_proj", "v_proj"}
     for name in moved:
         torch.testing.assert_close(weights[name], merged[name], rtol=0, atol=1e-6)
+
+
+def test_nothing_that_lies_there_is_written_over(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="something else lies there"):
+        trainer(tmp_path, loaded(base), relex.Capture(tmp_path / "mine", base=base)).train()
+    assert (tmp_path / "mine/thesis.tex").read_text() == "x"
+    window = tmp_path / "window"
+    trainer(tmp_path, loaded(base), relex.Capture(window, base=base)).train()
+    before = Trajectory(window).sha256
+    with pytest.raises(InputError, match="a window is there already"):
+        trainer(tmp_path, loaded(base), relex.Capture(window, base=base)).train()
+    with pytest.raises(InputError, match="of another training"):
+        other = relex.Capture(window, base=base, every=2)
+        trainer(tmp_path, loaded(base), other).train(str(tmp_path / "run/checkpoint-4"))
+    assert Trajectory(window).sha256 == before
