@@ -9,7 +9,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from pathlib import Path
 from relex.core.bound import bound
 from relex.core.errors import InputError, StageFailed
 from relex.params.load import Params
+from relex.stages.evaluate.engine.place import engine_place
 
 SERVER = "vllm.entrypoints.openai.api_server"
 _START_SECONDS = 900.0  # a large model from a slow disk
@@ -48,7 +48,7 @@ def curl(folder: Path, name: str, prompt: str, host: str, port: int) -> str:
     return f"curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def command(params: Params, folder: Path, name: str, host: str, port: int) -> list[str]:
+def command(params: Params, folder: Path, name: str, host: str, port: int, interpreter: str) -> list[str]:
     """vLLM's own server, with the evaluation's precision and context length.
 
     Not `vllm serve`, which is the same server: in the CPU build that command asks for the version of a package `vllm`,
@@ -57,7 +57,7 @@ def command(params: Params, folder: Path, name: str, host: str, port: int) -> li
     import torch
 
     return [
-        *(sys.executable, "-m", SERVER, "--model", str(folder)),
+        *(interpreter, "-m", SERVER, "--model", str(folder)),
         *("--served-model-name", name, "--host", host, "--port", str(port)),
         *options(params),
         *(() if torch.cuda.is_available() else ("--enforce-eager",)),  # compiling costs more than it gains there
@@ -79,17 +79,18 @@ def _server(params: Params, folder: Path, name: str, host: str, port: int) -> It
     """The server in a process group of its own, ended with everything it started when the body ends."""
     cache = str(params.evaluate.cpu_kv_cache_gib)
     variables = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": cache, **os.environ}
-    served = bound(command(params, folder, name, host, port))
-    process = subprocess.Popen(served, env=variables, start_new_session=True)
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield process
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _end(process)
+    with engine_place() as place:
+        served = bound(command(params, folder, name, host, port, place.interpreter))
+        process = subprocess.Popen(served, env=variables | place.variables, start_new_session=True)
+        before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield process
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            _end(process)
 
 
 def _stop(number: int, frame: object) -> None:

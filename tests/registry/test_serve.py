@@ -6,10 +6,10 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from relex.params.load import Params
 from relex.registry import serve as serving
 from relex.registry.promotion import promote
 from relex.registry.register import register
+from tests.builders import ROOT
+from tests.builders.environments import environment_at
 from tests.builders.nights import change_params, finish_night, make_project
 
 pytestmark = pytest.mark.real
@@ -33,11 +35,16 @@ def test_a_registered_champion_is_served_by_vllm_and_answers_the_printed_curl_li
     finish_night(project, 1, champion=None)
     register(params)
     promote(params)
-    port = _free_port()
-    command = [sys.executable, "-m", "relex.cli", "serve", "sort-digits@champion", "--port", str(port)]
+    checkout = tmp_path / "my models" / "x y"  # as vLLM by itself would not find its own files
+    shutil.copytree(project, checkout)
+    interpreter, port = str(environment_at(checkout / ".venv")), _free_port()
+    command = [interpreter, "-m", "relex.cli", "serve", "sort-digits@champion", "--port", str(port)]
     log = tmp_path / "serve.log"
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=checkout, env=variables, stdout=output, stderr=output, start_new_session=True
+        )
     try:
         line = _printed_curl(process, log)
         answer = json.loads(subprocess.run(shlex.split(line), capture_output=True, check=True).stdout)
@@ -46,6 +53,7 @@ def test_a_registered_champion_is_served_by_vllm_and_answers_the_printed_curl_li
         assert answer["usage"]["prompt_tokens"] >= 4
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
+        assert "ld.so" not in log.read_text()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ import pytest
 from relex.core.atomic import scratch_folder
 from relex.stages.evaluate.engine import place
 from tests.builders import ROOT
+from tests.builders.environments import environment_at
 
 ASK = """
 import json, sys
@@ -46,18 +44,14 @@ if __name__ == "__main__":
 def test_an_engine_runs_in_a_checkout_whose_path_has_spaces_and_leaves_nothing_behind(tmp_path, backend):
     checkout = tmp_path / "my models" / "x y"
     checkout.mkdir(parents=True)
-    environment = checkout / ".venv"
-    venv.EnvBuilder(symlinks=True).create(environment)
-    packages = environment / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    packages.rmdir()
-    packages.symlink_to(sysconfig.get_path("purelib"))
+    interpreter = environment_at(checkout / ".venv")
     (tmp_path / "temporary").mkdir()
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temporary")}
     for name in ("TORCHINDUCTOR_CACHE_DIR", place.SHARED):
         variables.pop(name, None)
     (checkout / "ask.py").write_text(ASK)
     done = subprocess.run(
-        [environment / "bin" / "python", "ask.py", backend, str(ROOT)],
+        [interpreter, "ask.py", backend, str(ROOT)],
         cwd=checkout,
         env=variables,
         capture_output=True,
