@@ -13,6 +13,7 @@ from relex.core.workspace import INPUT_BASE, INPUT_NONE
 
 def follow_folder(given: Path | None, link: Path = INPUT_BASE) -> None:
     """Let the link lead to a folder with all that is in it; to nothing for None."""
+    INPUT_NONE.mkdir(parents=True, exist_ok=True)
     _link(link, INPUT_NONE if given is None else given)
 
 

@@ -32,6 +32,12 @@ def test_a_link_leads_to_the_folder_and_back_to_nothing(project: Path, tmp_path:
     assert {path.name for path in INPUT_BASE.parent.iterdir()} == {"base", "none"}
 
 
+def test_nothing_is_a_folder_too_where_inputs_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    follow_folder(None)
+    assert INPUT_BASE.is_dir()
+
+
 def test_a_path_inside_the_project_is_the_same_link_in_every_checkout(project: Path) -> None:
     Path("mine/model").mkdir(parents=True)
     follow_folder(Path("mine/model"))
