@@ -5,6 +5,7 @@ python -m tests.bad_input > docs/bad-input.md
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import io
@@ -829,6 +830,10 @@ def page(found: dict[Case, Outcome]) -> str:
 
 def main() -> None:
     """The page to stdout; what is not as it should be to stderr."""
+    argparse.ArgumentParser(
+        description="Hand every kind of bad input to the real commands and print docs/bad-input.md: one to two minutes. "
+        "Kinds that are answered otherwise than they should be, or slowly, are named on stderr."
+    ).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench, found = Bench(Path(folder)), {}
         for case in CASES:
