@@ -831,7 +831,7 @@ def page(found: dict[Case, Outcome]) -> str:
 def main() -> None:
     """The page to stdout; what is not as it should be to stderr."""
     argparse.ArgumentParser(
-        description="Hand every kind of bad input to the real commands and print docs/bad-input.md: one to two minutes. "
+        description="Hand all kinds of bad input to the real commands and print docs/bad-input.md: a minute or two. "
         "Kinds that are answered otherwise than they should be, or slowly, are named on stderr."
     ).parse_args()
     with tempfile.TemporaryDirectory() as folder:

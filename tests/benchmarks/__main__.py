@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
-for name in ("extrapolation", "cuda", "codecs", "capture", "evaluation"):
-    print(f"\n## {name}\n", flush=True)
-    subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)
+NAMES = ("extrapolation", "cuda", "codecs", "capture", "evaluation")
+
+
+def main() -> None:
+    """Those that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=f"of {', '.join(NAMES)}")
+    for name in parser.parse_args().names or NAMES:
+        print(f"\n## {name}\n", flush=True)
+        subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)
+
+
+if __name__ == "__main__":
+    main()
