@@ -295,7 +295,7 @@ def test_a_run_without_steps_left_only_finishes_what_is_missing(tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "keep_completions", killed)
+        patch.setattr(train.drawn, "keep_completions", killed)
         with pytest.raises(KeyboardInterrupt):
             train.run(params.train, params.problems)
     before = Trajectory(Path("trajectory")).sha256
