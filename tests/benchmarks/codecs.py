@@ -9,7 +9,7 @@ linear; the worst single tensor in brackets. Bytes are relative to a bfloat16 ch
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,10 +75,12 @@ def measure(label: str, tensors: list[tuple[str, torch.Tensor]], steps: np.ndarr
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trajectory", nargs="?", type=Path, help="a folder of this project's, measured first")
+    folder = parser.parse_args().trajectory
     print("| window | codec | bytes / bfloat16 | error of the predicted delta | encoded, M values/s |")
     print("|---|---|---|---|---|")
-    if len(sys.argv) > 1:
-        folder = Path(sys.argv[1])
+    if folder is not None:
         measure("real", list(real(folder)), np.array(Trajectory(folder).steps, float))
     steps = np.arange(1.0, 46.0)
     for kind in ("line", "line in noise", "random walk"):
