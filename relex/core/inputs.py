@@ -24,6 +24,8 @@ def follow_files(given: Iterable[Path], folder: Path) -> None:
     """
     files = [path for one in given for path in (sorted(one.rglob("*")) if one.is_dir() else [one]) if path.is_file()]
     links = {folder / f"{number:03d}-{path.name}": path for number, path in enumerate(files)}
+    if not links and not folder.is_dir():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.is_symlink() and path not in links:

@@ -29,7 +29,12 @@ from relex.stages.train.params import Imported
 def begin(params: Params) -> str:
     """Go on with the unfinished hop, or begin the next night; what came of it. Nothing is begun on a plateau, or where
     the campaign's budget is spent."""
+    said = _begin(params)
     _follow_inputs(params)
+    return said
+
+
+def _begin(params: Params) -> str:
     hop = hops.read()
     if hop.of != (of := campaign_of(params)):
         return _new_campaign(params, hop, of)

@@ -38,7 +38,6 @@ def run(base: Base, start: Model | None = None) -> None:
     source = base.source
     kind = "champion" if start else source.kind
     with timed("base"):
-        follow_folder(folder_of(base, start))
         with new_folder(BASE, replace=True) as folder:
             metrics: dict[str, Any] = {}
             if start is not None:
@@ -54,6 +53,7 @@ def run(base: Base, start: Model | None = None) -> None:
             else:
                 copy_folder(download(source), folder)
             check_checkpoint(folder)
+        follow_folder(folder_of(base, start))
         sha256 = weights_sha256(BASE)
         write_json(BASE_METRICS, {"kind": kind, "weights_sha256": sha256, **metrics})
     print(f"base: {kind}{f' version {start.version}' if start else ''}, weights {sha256[:12]}")

@@ -43,7 +43,6 @@ RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
 def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | None = None) -> None:
     """Evaluate base, last observed, champion and candidates, as far as the proof and its report ask."""
     with timed("evaluate") as details:
-        follow_files(files_of(evaluate.suites), workspace.INPUT_SUITES)
         suites, contestants = load_suites(evaluate, problems), load_contestants(champion)
         store = RowStore(workspace.ROWS_CACHE, engine_facts(evaluate))
         with Generation(evaluate, store, contestants) as generation:
@@ -56,6 +55,7 @@ def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | N
             metrics = evaluation.write_rows(folder / "rows")
         write_json(workspace.EVALUATION_METRICS, evaluation.facts(plan, metrics))
         store.prune()
+        follow_files(files_of(evaluate.suites), workspace.INPUT_SUITES)
     print_table(metrics, [suite.name for suite in suites])
 
 

@@ -18,7 +18,6 @@ def run(problems: Problems, slice_number: int = 0) -> None:
 
     slice_number: of hop.json; each hop is asked validation problems of its own, while train, test and ood stay.
     """
-    follow_files(files_of(problems.source), INPUT_PROBLEMS)
     dealt = deal(problems, slice_number)
     check_disjoint(dealt.splits)
     reserved = [dealt.first, *(dealt.splits[split] for split in ("test", "ood") if split in dealt.splits)]
@@ -32,6 +31,7 @@ def run(problems: Problems, slice_number: int = 0) -> None:
         (folder / SLICE.name).write_text(
             json.dumps({"slice": slice_number, "looks": dealt.looks}) + "\n", encoding="utf-8"
         )
+    follow_files(files_of(problems.source), INPUT_PROBLEMS)
     again = (
         "" if dealt.looks == 1 else f"; the source has no fresh ones left: validation is asked again ({dealt.looks})"
     )
