@@ -26,6 +26,7 @@ from relex.stages.problems.rows import gym, read_dataset, read_table
 
 _FRAME = PROFILES / "smollm2-135m.yaml"  # whatever the task does not change: a short window, and how it is proven
 _GYM = {"train": 2000, "validation": 400, "test": 400, "ood": 0}
+_TRIED = 50  # problems of a generator that lengths are taken from
 _DATASET = re.compile(r"hub:(?P<repo>[^@:]+)@(?P<revision>[^:]+)(?::(?P<split>.+))?")
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w.-]+)")
 _PACKAGE = re.compile(r"(?P<package>[\w.-]+)==(?P<version>[\w.]+)")
@@ -38,6 +39,7 @@ class Task:
     source: dict[str, Any]
     sizes: dict[str, int]
     completion: int
+    longest: int  # characters of the longest prompt
     prompt: str
     answer: str
     scorer: str
@@ -72,12 +74,11 @@ def new(
 def _task(task: str, problem: str | None, answer: str | None) -> Task:
     if task.startswith("gym:"):
         named = task.removeprefix("gym:")
-        first = next(
-            iter(gym(named, {}, seed=0, size=1, template="{question}", threshold=1.0, scorer=None, where=task))
-        )
-        one = first.problem
+        made = gym(named, {}, seed=0, size=_TRIED, template="{question}", threshold=1.0, scorer=None, where=task)
+        found = [item.problem for item in made]
+        one, answers, longest = found[0], max(len(p.answer) for p in found), max(len(p.prompt) for p in found)
         source = {"kind": "reasoning-gym", "task": named, "config": {}, "ood_config": {}}
-        return Task(source, dict(_GYM), 64 + len(one.answer), one.prompt, one.answer, one.scorer, one.entry)
+        return Task(source, dict(_GYM), 64 + answers, longest, one.prompt, one.answer, one.scorer, one.entry)
     if task.startswith("hub:"):
         match = _DATASET.fullmatch(task)
         if match is None:
@@ -89,15 +90,14 @@ def _task(task: str, problem: str | None, answer: str | None) -> Task:
     else:
         rows = read_table(Path(task), "--task")
         place = {"kind": "file", "path": str(Path(task).absolute())}
-    found = propose(rows, task, problem=problem, answer=answer)
-    return _of_table(place, found)
+    return _of_table(place, propose(rows, task, problem=problem, answer=answer))
 
 
 def _of_table(place: Mapping[str, Any], found: Proposal) -> Task:
     named = {"problem": found.problem, "answer": found.answer, "template": found.template, "scorer": found.scorer}
     question, reference = found.first
     prompt = found.template.replace("{question}", question)
-    return Task({**place, **named}, found.sizes, found.completion, prompt, reference, found.scorer)
+    return Task({**place, **named}, found.sizes, found.completion, found.longest, prompt, reference, found.scorer)
 
 
 def _base(base: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _document(folder: Path, task: Task, base: dict[str, Any], model: str) -> Any
     train, evaluate = document["train"], document["evaluate"]
     train["max_completion_length"] = evaluate["max_tokens"] = task.completion
     train["completions"]["prompts"] = max(2, min(20, task.sizes["train"] // 8))
-    evaluate["max_model_len"] = _rounded(2 * len(task.prompt) + 256 + task.completion)
+    evaluate["max_model_len"] = _rounded(2 * task.longest + 256 + task.completion)
     evaluate["suites"] = [
         _inline({"name": name, "role": name, "source": _inline({"kind": "problems", "split": name})})
         for name in ("validation", "test", "ood")

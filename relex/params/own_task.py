@@ -30,9 +30,8 @@ _ROOM: dict[Scorer, int] = {"integer": 8, "exact": 8, "math-verify": 512}  # tok
 
 @dataclass(frozen=True)
 class Proposal:
-    """problem, answer: columns. prompts and answers: of the rows looked at. completion: tokens of an answer at most.
-
-    sizes: of train, validation and test.
+    """problem, answer: columns. sizes: of train, validation and test. completion: tokens of an answer at most. longest:
+    characters of the longest prompt of all. first: question and answer of the first row.
     """
 
     problem: str
@@ -41,6 +40,7 @@ class Proposal:
     template: str
     sizes: dict[str, int]
     completion: int
+    longest: int
     first: tuple[str, str]
 
 
@@ -62,7 +62,7 @@ def propose(
             "rows without an answer", where=f"{where}: {reference!r}", found=f"{empty} of {len(answers)} looked at"
         )
     scorer = _scorer(answers)
-    longest = max(map(len, answers))
+    longest = max(len(answer_text(row.get(reference))) for row in rows)
     return Proposal(
         question,
         reference,
@@ -70,6 +70,7 @@ def propose(
         TEMPLATES[scorer],
         sizes(len({str(row.get(question)) for row in rows})),
         longest + _ROOM[scorer] if scorer != "math-verify" else _ROOM[scorer],
+        len(TEMPLATES[scorer]) + max(len(str(row.get(question))) for row in rows),
         (str(looked[0].get(question)), answers[0]),
     )
 

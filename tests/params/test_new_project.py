@@ -64,6 +64,14 @@ def test_what_cannot_be_told_is_said_with_the_option_that_tells_it(rows: list[An
         propose(table(str), "rows.jsonl", problem="frage")
 
 
+def test_lengths_are_those_of_the_longest_row_not_of_the_first() -> None:
+    rows = table(str, count=1000)
+    rows[701] = {"question": "q" * 5000, "final_answer": "1" * 40}  # not among those that are looked at
+    found = propose(rows, "rows.jsonl")
+    assert found.longest >= 5000
+    assert found.completion >= 40
+
+
 @pytest.mark.parametrize("count", [60, 61, 400, 100_000])
 def test_sizes_never_ask_for_more_than_there_is(count: int) -> None:
     found = sizes(count)
