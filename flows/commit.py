@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from relex.core.atomic import scratch_folder
-from relex.core.workspace import PARAMS, STATE
+from relex.core.workspace import LEDGER, PARAMS, STATE
 from relex.ledger import lines as ledger
 from relex.ledger.lines import HopRow
+from relex.nights.present import unfinished
 from relex.params.load import load
 from relex.registry.store.facts import OWN
 
@@ -25,6 +26,14 @@ def main() -> int:
     """Commit the nights' own files where they changed; 0."""
     print(f"commit: {commit()}")
     return 0
+
+
+def forgotten() -> bool:
+    """Whether a hop has ended whose line in the ledger is not committed: its night was killed before that."""
+    params = load(PARAMS)
+    if not params.nights.commit or not LEDGER.exists() or unfinished(params):
+        return False
+    return bool(_git("status", "--porcelain", "--", LEDGER.as_posix()))
 
 
 def commit() -> str:

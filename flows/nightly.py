@@ -23,6 +23,7 @@ from prefect.states import Cancelled
 
 from flows.cancelled import NightCancelled, cancellable
 from flows.command import run_command_line
+from flows.commit import forgotten
 from flows.killed_dvc import mend
 from flows.old_runs import forget
 from flows.parent import VARIABLE, end_with
@@ -65,6 +66,8 @@ def night() -> int:
     with night_lock():
         for said in clear():
             log.info(said)
+        if forgotten():
+            run_action("commit", [sys.executable, "-m", "flows.commit"])
         run_action("begin", ["relex", "hop", "--begin", "--in-night"])
         ran = 0
         while unfinished(load(PARAMS)):

@@ -102,6 +102,10 @@ class Endurance:
             log = nights.folder / f"{name}-disturbed.log"
             if self._run(nights, log, name, known.seconds) == 0:
                 break
+            if nights.ended():
+                # The kill met what comes after the night's last line in the ledger: another start is another night.
+                nights.tidy()
+                break
             if self.left <= 0 and starts > 3 and self._quiet_failures > 2:
                 self.faults.failed.append(f"{name}: fails when left alone: {log.read_text()[-1500:]}")
                 return

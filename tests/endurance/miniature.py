@@ -89,7 +89,26 @@ class Nights:
                 command, cwd=self.project.folder, env=environment, stdout=handle, stderr=subprocess.STDOUT
             )
 
+    def ended(self) -> bool:
+        """Whether the present hop has its line in the ledger: the next start begins another one."""
+        return self.project.run(sys.executable, "-c", _ENDED).returncode == 0
 
+    def tidy(self) -> None:
+        """What a night does for one that was killed after its end: its commit, and what is let go of."""
+        for command in (
+            [sys.executable, "-c", _CLEAR],
+            [sys.executable, "-m", "flows.commit"],
+            ["relex", "prune", "--yes"],
+        ):
+            self.project.run(*command).check_returncode()
+
+
+_ENDED = """import sys
+from relex.core.workspace import PARAMS
+from relex.nights.present import unfinished
+from relex.params.load import load
+sys.exit(unfinished(load(PARAMS)))"""
+_CLEAR = "from flows.nightly import clear; clear()"
 _CODE = ("relex", "flows")
 
 

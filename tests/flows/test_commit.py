@@ -11,6 +11,8 @@ from flows import commit
 from relex.core import hop
 from relex.core.hop import Hop
 from relex.ledger import lines as ledger
+from relex.nights.present import campaign_of
+from relex.params.load import load
 from relex.registry.store.facts import git_state
 from tests.builders import ROOT
 from tests.nights.rows import hop_row, model
@@ -57,6 +59,18 @@ def test_a_hop_s_own_files_are_committed_and_the_tree_is_clean(project: Path) ->
     assert "so it is" in git("log", "-1", "--format=%B")
     assert git("rev-list", "--count", "HEAD") == "2"
     assert "nothing" in commit.commit()
+
+
+def test_what_a_night_killed_after_its_hop_left_uncommitted_is_told_from_what_is_somebody_s_own(project: Path) -> None:
+    of = campaign_of(load(project / "params.yaml"))
+    hop.write(Hop(hop=2, of=of))
+    assert not commit.forgotten()  # that hop has no line yet: its own commit comes at its end
+    hop.write(Hop(of=of))
+    assert commit.forgotten()
+    commit.commit()
+    assert not commit.forgotten()
+    (project / "dvc.lock").write_text("by hand\n")
+    assert not commit.forgotten()
 
 
 def test_changes_of_somebody_s_own_stay_as_they_were_staged_or_not(project: Path) -> None:
