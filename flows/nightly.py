@@ -24,6 +24,7 @@ from prefect.states import Cancelled
 from flows.cancelled import NightCancelled, cancellable
 from flows.command import run_command_line
 from flows.commit import forgotten
+from flows.forkserver import fork_server
 from flows.killed_dvc import mend
 from flows.old_runs import forget
 from flows.parent import VARIABLE, end_with
@@ -66,15 +67,16 @@ def night() -> int:
     with night_lock():
         for said in clear():
             log.info(said)
-        if forgotten():
-            run_action("commit", [sys.executable, "-m", "flows.commit"])
-        run_action("begin", ["relex", "hop", "--begin", "--in-night"])
-        ran = 0
-        while unfinished(load(PARAMS)):
-            hop()
-            ran += 1
-        if ran:
-            prune()
+        with fork_server(load(PARAMS)):
+            if forgotten():
+                run_action("commit", [sys.executable, "-m", "flows.commit"])
+            run_action("begin", ["relex", "hop", "--begin", "--in-night"])
+            ran = 0
+            while unfinished(load(PARAMS)):
+                hop()
+                ran += 1
+            if ran:
+                prune()
     print(summary(ran))
     return ran
 
@@ -167,11 +169,13 @@ def _run(options: argparse.Namespace) -> None:
     preflight()
     with night_lock():
         pass  # tell a second night at once, before a server is started for it
-    with prefect_server() as url:
-        if options.serve is not None:
+    if options.serve is not None:
+        with prefect_server() as url:
             print(how_to_ask(url), flush=True)
             serve(options.serve, options.timezone)
-            return
+        return
+    # It imports while Prefect's server starts.
+    with fork_server(load(PARAMS)), prefect_server() as url:
         print(f"Prefect       {page(url)}, where this night can be cancelled", flush=True)
         try:
             nightly()

@@ -25,10 +25,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import psutil
+from relex.core.descendants import adopt, end_all
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 5.0
 _KILLED = 128 + signal.SIGKILL
@@ -70,37 +69,6 @@ def supervised(
         process.stdin.close()
 
 
-def _descendants() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
-
-
-def _end_all(grace: float) -> None:
-    """SIGTERM to every descendant, SIGKILL to what is left after `grace` seconds, until none is left."""
-    for process in _descendants():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    deadline = time.monotonic() + grace
-    while _descendants():
-        _reap()
-        if time.monotonic() >= deadline:
-            for process in _descendants():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-        time.sleep(0.02)
-
-
-def _reap() -> None:
-    """Collect adopted children that have ended, so that they do not stay as zombies."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _adopt() -> None:
-    """Make whatever descends from this process its child when its own parent ends."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
 def _die_with(parent: int) -> None:
     """In the command, before it is one: the kernel kills it with the process that started it."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -122,18 +90,18 @@ class _Told:
 
 def _run(command: Sequence[str], outer: int, told: _Told) -> int:
     """The inner process: run one command; its exit code, or 128 + the signal that ended it."""
-    _adopt()
+    adopt()
     mine = os.getpid()
     child = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, preexec_fn=lambda: _die_with(mine))
     while child.poll() is None:
         if told.to_stop:
-            _end_all(_GRACE_SECONDS)
+            end_all(_GRACE_SECONDS)
             return 128 + signal.SIGTERM
         readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
         if (readable and not os.read(0, 1)) or os.getppid() != outer:
-            _end_all(0.0)
+            end_all(0.0)
             return _KILLED
-    _end_all(0.0)
+    end_all(0.0)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
@@ -145,7 +113,7 @@ def _watch(inner: int, told: _Told) -> int:
             os.kill(inner, signal.SIGTERM)
         time.sleep(_POLL_SECONDS / 2)
     status = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
-    _end_all(0.0)
+    end_all(0.0)
     return status if status >= 0 else 128 - status
 
 
@@ -154,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] != "--" or len(arguments) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    _adopt()
+    adopt()
     outer, told = os.getpid(), _Told()  # before the fork: a signal that comes at once is not lost
     temporary = _own_temporary_folder()
     inner = os.fork()

@@ -25,11 +25,15 @@ for group in (stages, tools, proving, nights, registry):
 
 
 def main() -> None:
-    """The console script: user errors become one clear message and their exit code."""
+    """Run the command; user errors become one clear message and their exit code."""
     try:
-        app()
+        app(prog_name="relex")
     except RelexError as error:
         from relex.params.redact import redact
 
         print(f"relex: {redact(error)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -15,8 +15,8 @@ _TRL: ModuleType = importlib.import_module("trl.import_utils")  # no attribute o
 
 @contextlib.contextmanager
 def importing_trl(*, vllm: bool) -> Iterator[None]:
-    """What is imported of TRL in here finds MLflow not installed, and vLLM only if `vllm`. For good: a process that
-    trains imports TRL once."""
+    """What is imported of TRL in here finds MLflow not installed, and vLLM only if `vllm`; it keeps what it found when
+    it is imported again later."""
     hidden: list[tuple[ModuleType, str]] = [(transformers.integrations, "is_mlflow_available")]
     if not vllm:
         hidden.append((_TRL, "is_vllm_available"))
@@ -25,6 +25,13 @@ def importing_trl(*, vllm: bool) -> Iterator[None]:
             stack.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, _not_available)
         yield
+
+
+def load() -> None:
+    """Import all of TRL that a training without vLLM needs, for a template of the fork server."""
+    with importing_trl(vllm=False):
+        importlib.import_module("relex.stages.train.config")
+        importlib.import_module("relex.stages.train.trainer")
 
 
 def _not_available(*args: object, **kwargs: object) -> bool:

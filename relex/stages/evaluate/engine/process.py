@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +17,12 @@ import psutil
 from relex.core.asking import Asking
 from relex.core.code import ROOT
 from relex.core.errors import InputError, StageFailed
+from relex.core.forkserver.ask import Forked, helper
 from relex.core.pipes import receive, send
 from relex.core.workspace import STATE
 from relex.stages.evaluate.engine.place import engine_place
 
+_MODULE = "relex.stages.evaluate.engine"
 _TAIL_LINES = 25
 
 
@@ -45,18 +48,26 @@ class EngineProcess:
         place = self._held.enter_context(engine_place(state))
         variables = {**os.environ, **place.variables, **(environment or {})}
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [root, variables.get("PYTHONPATH")]))
+        self._process, parent = self._start(place.interpreter, variables)
+        try:
+            send(self._handle(self._process.stdin), dict(settings, parent=parent))
+        except BrokenPipeError:
+            self._fail("ended while it started")
+
+    def _start(self, interpreter: str, variables: dict[str, str]) -> tuple[subprocess.Popen[bytes] | Forked, int]:
+        """The process, forked from one that has imported vLLM where there is such a one; its parent's process id."""
         with open(self.log, "wb") as output:
-            self._process = subprocess.Popen(
-                [place.interpreter, "-m", "relex.stages.evaluate.engine"],
+            # Modules keep the paths that they were imported by.
+            if interpreter == sys.executable and (forked := helper("engine", _MODULE, output.fileno(), variables)):
+                return forked, forked.parent
+            started = subprocess.Popen(
+                [interpreter, "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
                 env=variables,
             )
-        try:
-            send(self._handle(self._process.stdin), dict(settings, parent=os.getpid()))
-        except BrokenPipeError:
-            self._fail("ended while it started")
+            return started, os.getpid()
 
     @property
     def pid(self) -> int:

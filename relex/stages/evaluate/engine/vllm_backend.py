@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +11,27 @@ from relex.stages.evaluate.engine.backend import Finished
 from relex.stages.evaluate.engine.vllm_options import options
 
 
+def load() -> None:
+    """Import what an engine imports before it knows its model, for a template of the fork server."""
+    _set()
+    import vllm
+    from vllm.platforms import current_platform
+
+    _ = vllm.LLM, vllm.SamplingParams  # they are imported when they are asked for
+    if current_platform.is_cpu():
+        importlib.import_module("vllm.v1.worker.cpu_worker")
+
+
+def _set() -> None:
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # start-up in a third of the time
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+
 class VllmBackend:
     """vLLM's offline engine inside this process."""
 
     def __init__(self, settings: dict[str, Any]):
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # start-up in a third of the time
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        _set()
         import vllm
         from vllm.platforms import current_platform
 
