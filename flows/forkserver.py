@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flows.stages import environment
@@ -19,14 +21,16 @@ from relex.stages.train.params import Train
 # Where one of these is there, CUDA may be initialised by an import, and what is forked after that cannot use it.
 _DRIVERS = tuple(map(Path, ("/proc/driver/nvidia/version", "/usr/lib/wsl/lib/libcuda.so.1", "/dev/kfd")))
 _MODELS = "transformers.models.auto.modeling_auto,transformers.models.auto.tokenization_auto"
+_LAST = "stage"  # of the templates
 _STAGES = ("base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
 
 
 @contextlib.contextmanager
-def fork_server(params: Params) -> Iterator[None]:
+def fork_server(params: Params, variables: Mapping[str, str] | None = None) -> Iterator[None]:
     """Have what is run in the body ask a fork server first, which ends with it; where a GPU is, there is none.
 
-    One that this process was given in its environment is used, and not ended.
+    variables: the environment of what will ask; None for that of a night's commands. A server that this process was
+    given in its own environment is used, and not ended.
     """
     if VARIABLE in os.environ or any(driver.exists() for driver in _DRIVERS):
         yield
@@ -35,12 +39,19 @@ def fork_server(params: Params) -> Iterator[None]:
     with scratch_folder(STATE, "forkserver") as folder, open(STATE / "forkserver.log", "wb") as log:
         place = str(folder.absolute())
         command = [sys.executable, "-m", "relex.core.forkserver.server", place, *plan(params)]
-        with supervised(command, environment=environment(), output=log):
+        with supervised(command, environment=variables or environment(), output=log) as server:
+            _until_it_listens(server, folder)
             os.environ[VARIABLE] = place
             try:
                 yield
             finally:
-                del os.environ[VARIABLE]
+                os.environ.pop(VARIABLE, None)
+
+
+def _until_it_listens(server: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait for its sockets, or its end: without a server everything is started afresh."""
+    while not (folder / _LAST).exists() and server.poll() is None:
+        time.sleep(0.02)
 
 
 def plan(params: Params) -> list[str]:
@@ -53,5 +64,5 @@ def plan(params: Params) -> list[str]:
         "registry=mlflow,mlflow.store.tracking.sqlalchemy_store,relex.registry.register,relex.registry.promotion",
         f"torch,{_MODELS}",
         *engine,
-        f"stage={','.join(stages)}",
+        f"{_LAST}={','.join(stages)}",
     ]

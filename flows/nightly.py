@@ -156,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Run the night described by params.yaml in this folder, or serve it on a schedule.",
         epilog="With PREFECT_API_URL set, the runs are reported to that server; otherwise one is started for as long "
         "as it is needed, its database in .prefect/, its port PREFECT_SERVER_API_PORT (default: 4200, or a free one). "
+        "Its commands and engines are forked from a server that imports torch, transformers, vLLM and MLflow once a "
+        "night; where a GPU is, or with RELEX_FORKSERVER set to nothing, each imports them itself. "
         "Exit codes: 0 done, 2 bad input or another night is running, 1 anything else.",
     )
     parser.add_argument("--serve", metavar="CRON", help='a cron schedule such as "0 1 * * *"')

@@ -73,6 +73,11 @@ def test_no_secret_of_the_environment_or_of_a_uri_is_in_anything_that_the_night_
     assert "password=***" in project.run("git", "show", f"{kept}:params.yaml").stdout
 
 
+def test_whatever_it_ran_was_forked(first_night):
+    project, _ = first_night
+    assert "refused" not in (project.folder / ".relex/forkserver.log").read_text()
+
+
 def test_the_printed_table_is_the_one_in_the_metrics(first_night):
     project, printed = first_night
     metrics = json.loads((project.folder / "metrics/evaluate.json").read_text())["metrics"]

@@ -17,6 +17,7 @@ KINDS = (
     ("night", "flows.nightly"),
     ("prefect server", "prefect server"),
     ("prefect server", "prefect.server"),
+    ("fork server", "relex.core.forkserver"),
     ("engine", "relex.stages.evaluate.engine"),
     ("scorer", "relex.rewards.scoring_server"),
     ("dvc repro", "dvc --wait-for-lock repro"),

@@ -15,7 +15,7 @@ from relex.stages.evaluate.generation import Generation, Want
 from tests.builders import asked
 from tests.builders.contests import changed, spoil
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.usefixtures("forked_engines")]
 SUITE = asked.suite("choose", 20)
 PROOFS, TWINS = workspace.STATE / "reloads", workspace.STATE / "twins"
 

@@ -22,7 +22,6 @@ from relex.core.pipes import receive, send
 from relex.core.workspace import STATE
 from relex.stages.evaluate.engine.place import engine_place
 
-_MODULE = "relex.stages.evaluate.engine"
 _TAIL_LINES = 25
 
 
@@ -56,12 +55,13 @@ class EngineProcess:
 
     def _start(self, interpreter: str, variables: dict[str, str]) -> tuple[subprocess.Popen[bytes] | Forked, int]:
         """The process, forked from one that has imported vLLM where there is such a one; its parent's process id."""
+        command = [interpreter, "-m", "relex.stages.evaluate.engine"]
         with open(self.log, "wb") as output:
             # Modules keep the paths that they were imported by.
-            if interpreter == sys.executable and (forked := helper("engine", _MODULE, output.fileno(), variables)):
+            if interpreter == sys.executable and (forked := helper("engine", command[-1], output.fileno(), variables)):
                 return forked, forked.parent
             started = subprocess.Popen(
-                [interpreter, "-m", _MODULE],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

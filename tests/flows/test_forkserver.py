@@ -1,0 +1,70 @@
+"""A night's fork server: what it imports is there, where there is none, and that one in use is not replaced."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import forkserver
+from flows.forkserver import fork_server, plan
+from relex.core.forkserver.ask import VARIABLE
+from relex.params.load import load
+from tests.builders import ROOT
+
+PARAMS = load(ROOT / "params.yaml")
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_what_is_planned_can_be_imported() -> None:
+    """Otherwise a night would be slow, and nothing would say so but a log."""
+    for entry in plan(PARAMS):
+        for name in entry.rpartition("=")[2].split(","):
+            module, _, call = name.partition(":")
+            assert importlib.util.find_spec(module), name
+            if call:
+                assert f"def {call}(" in Path(importlib.util.find_spec(module).origin).read_text()
+
+
+def test_a_template_without_need_is_left_out() -> None:
+    one = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update={"backend": "transformers"})})
+    assert [entry.partition("=")[0] for entry in plan(PARAMS) if "=" in entry] == ["registry", "engine", "stage"]
+    assert [entry.partition("=")[0] for entry in plan(one) if "=" in entry] == ["registry", "stage"]
+
+
+@pytest.mark.parametrize("value", ["", "/a/server"])
+def test_one_that_was_given_or_refused_stays(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, value)
+    with fork_server(PARAMS):
+        assert os.environ[VARIABLE] == value
+    assert os.environ[VARIABLE] == value
+    assert not Path(".relex").exists()
+
+
+def test_none_where_a_driver_of_a_gpu_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forkserver, "_DRIVERS", (tmp_path,))
+    with fork_server(PARAMS):
+        assert VARIABLE not in os.environ
+
+
+@pytest.mark.real
+def test_commands_are_forked_while_it_lasts_and_nothing_of_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forkserver, "plan", lambda params: ["stage=csv"])
+    command = [sys.executable, "-m", "relex.cli", "bench", "--help"]
+    with fork_server(PARAMS, os.environ):
+        place = Path(os.environ[VARIABLE])
+        assert (place / "stage").is_socket()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "refused" in Path(".relex/forkserver.log").read_text()) == (2, False)
+    assert "No such command 'bench'" in done.stderr
+    assert VARIABLE not in os.environ
+    assert not place.exists()
