@@ -21,6 +21,8 @@ from relex.params import doctor
 from relex.params.own_task import Proposal, propose
 from relex.params.profiles import kept_elsewhere
 from relex.rewards.score import score
+from relex.stages.base.package import gguf_file
+from relex.stages.base.params import PackageBase
 from relex.stages.base.stage import check_checkpoint
 from relex.stages.problems.rows import gym, read_dataset, read_table
 
@@ -107,7 +109,9 @@ def _base(base: str) -> dict[str, Any]:
     if match := _HUB.fullmatch(base):
         return {"kind": "hub", "repo": match["repo"], "revision": match["revision"]}
     if match := _PACKAGE.fullmatch(base):
-        return {"kind": "package", "package": match["package"], "version": match["version"]}
+        source = {"kind": "package", "package": match["package"], "version": match["version"]}
+        gguf_file(PackageBase.model_validate(source))
+        return source
     expected = "a checkpoint folder, OWNER/NAME@REVISION of the hub, or PACKAGE==VERSION"
     raise InputError("no such base", where="--base", expected=expected, found=base)
 

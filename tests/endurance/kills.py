@@ -96,14 +96,14 @@ class Endurance:
 
     def disturbed(self, nights: Nights, name: str, known: Undisturbed) -> None:
         """Kill processes of the night until it has ended well all the same; compare."""
-        starts = 0
+        starts, before = 0, nights.ended()
         while True:
             starts += 1
             log = nights.folder / f"{name}-disturbed.log"
             if self._run(nights, log, name, known.seconds) == 0:
                 break
-            if nights.ended():
-                # The kill met what comes after the night's last line in the ledger: another start is another night.
+            if nights.ended() > before:
+                # The kill met what comes after the night's line in the ledger: another start is another night.
                 nights.tidy()
                 break
             if self.left <= 0 and starts > 3 and self._quiet_failures > 2:

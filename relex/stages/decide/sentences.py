@@ -25,7 +25,9 @@ def sentence(decision: dict[str, Any], called: str = FORECAST) -> str:
         reasons = "; ".join(
             f"{_call(verdict['name'], called)} {_why_not(verdict, called)}" for verdict in decision["verdicts"]
         )
-        return f"{kept}: nothing was proven better. On problems that nothing was chosen on, {reasons}."
+        better = any(_proven(verdict) for verdict in decision["verdicts"])
+        why = "what was proven better may not be promoted" if better else "nothing was proven better"
+        return f"{kept}: {why}. On problems that nothing was chosen on, {reasons}."
     if not last["tests"]:
         raise ValueError(f"{last['name']} is to be promoted, and no test says why")
     gains = " and ".join(
@@ -74,11 +76,21 @@ def _beyond(decision: dict[str, Any]) -> str:
 def _why_not(verdict: dict[str, Any], called: str) -> str:
     others = [_call(name, called) for name in verdict.get("same_as", []) if name != verdict["name"]]
     reasons = [f"is the same model as {' and '.join(others)}"] if others else []
+    if _proven(verdict):
+        gains = " and ".join(
+            f"{_points(test['gain'])} points against {_NAMES[test['against']]}" for test in verdict["tests"]
+        )
+        reasons.append(f"is proven better ({gains}), but")
     reasons += [_failed_test(test) for test in verdict["tests"] if test["ended"] in ("futile", "spent")]
     reasons += [
         _failed_guard(guard) for guard in verdict["guards"] if not guard["passed"] and guard.get("ended") != "stopped"
     ]
-    return " and ".join(reasons)
+    return " and ".join(reasons).replace(", but and ", ", but ")
+
+
+def _proven(verdict: dict[str, Any]) -> bool:
+    """Whether every test of it ended with its gain proven: what is against it is a guard."""
+    return bool(verdict["tests"]) and all(test["ended"] == "proven" for test in verdict["tests"])
 
 
 def _failed_test(test: dict[str, Any]) -> str:
@@ -98,7 +110,10 @@ def _failed_guard(guard: dict[str, Any]) -> str:
             f"{_ENDED[guard['ended']]} after {guard['problems']} problems with {guard['samples']} samples of each)"
         )
     if guard["guard"] == "cut off":
-        return f"has {guard['value']:.1%} of its answers on {guard['suite']} cut off (at most {guard['limit']:.1%})"
+        return (
+            f"has {guard['value']:.1%} of its answers on {guard['suite']} cut off (at most {guard['limit']:.1%}: "
+            "decide.max_truncated; how long answers may be: evaluate.max_tokens, train.max_completion_length)"
+        )
     return f"computes values that are not numbers on {guard['suite']}"
 
 

@@ -21,7 +21,7 @@ from relex.stages.train.grown import grown
 from relex.stages.train.launch import is_launched, launch
 from relex.stages.train.params import AnyTrain, Imported, Train
 from relex.stages.train.room import check_room_for_training
-from relex.stages.train.step_log import COLUMNS, METER, SECONDS, Row, no_signal, tables, write_table
+from relex.stages.train.step_log import COLUMNS, FIRST, METER, SECONDS, Row, no_signal, tables, write_table
 from relex.trajectory.reader import Trajectory
 
 
@@ -69,8 +69,11 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
         write_table(TRAIN_STEPS, COLUMNS, rows)
         write_table(TRAIN_SECONDS, SECONDS, [{name: round(value, 4) for name, value in row.items()} for row in seconds])
         metrics = {**summarise(rows, train), "observed_last": observed[-1], "ended": result["ended"]}
-        if warning := no_signal(rows):
+        # A short window has fewer steps than are waited for while it runs.
+        if warning := no_signal(rows, min(FIRST, len(rows))):
             metrics["warning"] = warning
+            if len(rows) < FIRST:
+                print(f"train: {warning}")
         write_json(TRAIN_METRICS, metrics)
         # Of all starts together.
         timing["seconds"] = round(result["before"] + time.perf_counter() - begun, 3)

@@ -32,7 +32,7 @@ LOGGED = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-_FIRST = 5  # steps after which a run without any signal is worth a warning
+FIRST = 5  # steps after which a run without any signal is worth a warning
 METER = ("explained_share", "r_squared", "skill")
 COLUMNS = ("step", *LOGGED, *METER)
 # They differ between identical runs, so they stand in a table of their own.
@@ -92,21 +92,21 @@ class StepLog(TrainerCallback):
         self._bar.close()
 
 
-def no_signal(rows: Sequence[Row]) -> str | None:
+def no_signal(rows: Sequence[Row], steps: int = FIRST) -> str | None:
     """A warning when the first steps had nothing to learn from: every group's rewards were all equal."""
-    first = rows[:_FIRST]
-    if len(first) < _FIRST or any(row["share_without_signal"] < 1.0 for row in first):
+    first = rows[:steps]
+    if len(first) < steps or any(row["share_without_signal"] < 1.0 for row in first):
         return None
-    reward = sum(row["reward"] for row in first) / _FIRST
+    reward = sum(row["reward"] for row in first) / steps
     why = (
         "all right: the problems are too easy for this base"
         if reward > 0.5
         else "all wrong: the problems are too hard, the prompt does not ask for the form that the scorer reads, or "
         "completions are cut off"
     )
-    cut = sum(row["share_truncated"] for row in first) / _FIRST
+    cut = sum(row["share_truncated"] for row in first) / steps
     return (
-        f"no group of the first {_FIRST} steps had a signal (reward {reward:.2f}, {cut:.0%} of completions cut off at "
+        f"no group of the first {steps} steps had a signal (reward {reward:.2f}, {cut:.0%} of completions cut off at "
         f"the limit); nothing is learnt where a group's rewards are equal. They are {why}"
     )
 

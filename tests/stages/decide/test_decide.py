@@ -164,6 +164,8 @@ def test_a_guard_refuses_a_candidate_that_is_better_at_the_gate(fault: dict[str,
     )
     assert decision["outcome"] == "keep-champion"
     assert words in decision["sentence"]
+    assert "what was proven better may not be promoted" in decision["sentence"]
+    assert ", but " in decision["sentence"].partition("the forecast for step 100 is proven better (+")[2]
     assert all(test["passed"] for test in decision["verdicts"][0]["tests"])
 
 

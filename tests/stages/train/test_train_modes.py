@@ -264,6 +264,7 @@ def test_more_held_out_prompts_than_problems_are_refused(tmp_path, monkeypatch):
 def test_first_steps_without_any_signal_are_warned_of():
     silent = {"share_without_signal": 1.0, "reward": 0.0, "share_truncated": 0.9}
     assert no_signal([silent] * 4) is None
+    assert "first 4 steps" in no_signal([silent] * 4, 4)  # of a window that has no more
     assert "all wrong" in no_signal([silent] * 5)
     assert "90%" in no_signal([silent] * 5)
     assert "too easy" in no_signal([{**silent, "reward": 1.0}] * 5)
