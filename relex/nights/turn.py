@@ -12,6 +12,7 @@ from pathlib import Path
 from relex.core import hop as hops
 from relex.core import workspace
 from relex.core.atomic import read_json
+from relex.core.errors import InputError
 from relex.core.hop import Hop, Model
 from relex.core.inputs import follow_files
 from relex.ledger import lines as ledger
@@ -20,6 +21,7 @@ from relex.nights import arrived as arrivals
 from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params
 from relex.registry import champion as champions
+from relex.registry import history
 from relex.registry.store.connection import RegistryUnreachable
 from relex.stages.evaluate.suites.params import files_of as suite_files
 from relex.stages.problems.params import files_of as problem_files
@@ -151,10 +153,26 @@ def _weights(params: Params, hop: Hop) -> None:
 
 
 def _champion(params: Params, hop: Hop) -> tuple[Model | None, str]:
-    """Who is champion; where the registry is away, the one that the hop met, whose weights are here."""
+    """Who is champion; where the registry is away, the one that the hop met, whose weights are here. InputError where
+    the registry that is named now knows none and the history of this model does: nights would start over."""
     try:
-        return champions.present(params), ""
+        found = champions.present(params)
+        if found is None and (known := _last_known(params.registry.model)):
+            raise InputError(
+                f"the registry has no champion {params.registry.model}",
+                where="registry.tracking_uri",
+                expected=f"version {known}, as history.jsonl says",
+                found="none",
+                todo="name the registry that has it; or give registry.model another name: that begins a new campaign",
+            )
+        return found, ""
     except RegistryUnreachable as error:
         if hop.champion is not None and not champions.held(hop.champion, workspace.CHAMPION_WEIGHTS):
             raise
         return hop.champion, f"; the registry cannot be reached, the champion is taken as last known: {error}"
+
+
+def _last_known(model: str) -> str | None:
+    """The version that the history's last line of that model made champion."""
+    moves = [line for line in history.read() if line["model"] == model]
+    return moves[-1].get("to") if moves else None

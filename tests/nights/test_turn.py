@@ -177,6 +177,23 @@ def test_a_registry_that_is_away_is_done_without_where_the_champion_is_here(
         turn.begin(away)  # nobody here knows who is champion
 
 
+def test_another_registry_without_the_champion_is_refused_instead_of_starting_over(project: Path) -> None:
+    params = limited(project, budget={"hops": 1})
+    turn.begin(params)
+    finish(project, params, 1, promoted=True)
+    turn.end(params)
+    before = hops.read()
+    other = params.model_copy(
+        update={"registry": params.registry.model_copy(update={"tracking_uri": "sqlite:///other.db"})}
+    )
+    with pytest.raises(InputError, match="no champion sort-digits.*version 1, as history.jsonl says"):
+        turn.begin(other)
+    assert hops.read() == before
+    renamed = other.model_copy(update={"registry": other.registry.model_copy(update={"model": "sort-again"})})
+    assert "a new campaign" in turn.begin(renamed)
+    assert hops.read().champion is None
+
+
 def test_a_champion_that_was_rolled_back_meanwhile_is_not_what_the_next_hop_starts_from(project: Path) -> None:
     params = limited(project, budget={"hops": 3})
     turn.begin(params)
