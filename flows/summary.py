@@ -18,6 +18,15 @@ from relex.registry.store.nights_view import NOTE as NIGHTS_PAGE
 _REPORTED = {"test": "in-domain", "ood": "out-of-domain"}
 
 
+def _decided(decision: dict[str, Any]) -> str:
+    """Outcome and sentence; of the last hop's line where that says the same and what became of it."""
+    row = ledger.read().hops[-1]
+    told = row.outcome, row.sentence
+    if not row.sentence.startswith(decision["sentence"]):
+        told = decision["outcome"], decision["sentence"]
+    return ": ".join(told)
+
+
 def summary(finished: int) -> str:
     """The printed page: the night's hops, then of the last one what was trained and extrapolated, the accuracy table,
     the decision, and where to look. finished: how many hops this run of the flow finished."""
@@ -37,9 +46,7 @@ def summary(finished: int) -> str:
         "",
         *accuracy_table(evaluation),
         "",
-        *textwrap.wrap(
-            f"decision      {decision['outcome']}: {decision['sentence']}", width=110, subsequent_indent=" " * 14
-        ),
+        *textwrap.wrap(f"decision      {_decided(decision)}", width=110, subsequent_indent=" " * 14),
         f"proof         {proof_line(evaluation, train['completions'])}",
         *_registry_lines(),
         "",

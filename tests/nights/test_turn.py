@@ -14,7 +14,7 @@ from relex.core.atomic import write_json
 from relex.core.errors import InputError
 from relex.core.hop import Hop, Model, Training
 from relex.ledger import lines as ledger
-from relex.nights import turn
+from relex.nights import account, turn
 from relex.nights.present import unfinished
 from relex.params.load import Params
 from relex.registry.lineage import lineage
@@ -192,6 +192,20 @@ def test_another_registry_without_the_champion_is_refused_instead_of_starting_ov
     renamed = other.model_copy(update={"registry": other.registry.model_copy(update={"model": "sort-again"})})
     assert "a new campaign" in turn.begin(renamed)
     assert hops.read().champion is None
+
+
+def test_a_hop_whose_winner_came_second_is_told_apart_and_keeps_its_own_figures(project: Path) -> None:
+    params = limited(project, budget={"hops": 3})
+    turn.begin(params)
+    finish(project, params, 1, promoted=True)
+    turn.end(params)
+    met = hops.read()
+    finish_night(project, 2, champion=met.champion.model_sha256, promote=True)
+    row = account.hop_row(met, ledger.read(), Model(version="7", model_sha256="f" * 64), "settings")
+    assert (row.accepted, row.outcome, row.step, row.model) == (False, "overtaken by version 7", None, met.champion)
+    assert row.sentence.endswith(
+        "Not promoted: another model became champion meanwhile, which it did not compete with."
+    )
 
 
 def test_a_champion_that_was_rolled_back_meanwhile_is_not_what_the_next_hop_starts_from(project: Path) -> None:
