@@ -12,7 +12,6 @@ system's temporary folder goes too: it has one of its own there.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import shutil
@@ -26,12 +25,11 @@ from pathlib import Path
 from typing import IO
 
 from relex.core.descendants import adopt, end_all
+from relex.core.pipes import die_with
 
-_PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 5.0
 _KILLED = 128 + signal.SIGKILL
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
@@ -69,13 +67,6 @@ def supervised(
         process.stdin.close()
 
 
-def _die_with(parent: int) -> None:
-    """In the command, before it is one: the kernel kills it with the process that started it."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(_KILLED)
-
-
 class _Told:
     """Whether SIGTERM or SIGINT came."""
 
@@ -92,7 +83,7 @@ def _run(command: Sequence[str], outer: int, told: _Told) -> int:
     """The inner process: run one command; its exit code, or 128 + the signal that ended it."""
     adopt()
     mine = os.getpid()
-    child = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, preexec_fn=lambda: _die_with(mine))
+    child = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, preexec_fn=lambda: die_with(mine))
     while child.poll() is None:
         if told.to_stop:
             end_all(_GRACE_SECONDS)

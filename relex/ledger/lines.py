@@ -77,9 +77,9 @@ class Spent(Section):
 
 class HopRow(Section):
     """One hop. spent: by it alone, also where its training went on from an earlier hop's; total: by its campaign so
-    far. accepted: whether its model became champion; outcome and sentence: of its decision. step: that its winner
-    stands for. model: the champion after it. right: of the model in force after it, by suite; before: of what it
-    started from. settings: hash of the sections that could make another try worth while.
+    far. accepted: whether its model became champion; outcome and sentence: of its decision, and what became of it.
+    step: that its winner stands for. model: the champion that it made, or met where it made none. right: of that model,
+    by suite; before: of what it started from. settings: hash of the sections that could make another try worth while.
     """
 
     kind: Literal["hop"] = "hop"

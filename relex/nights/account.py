@@ -27,7 +27,10 @@ def hop_row(hop: Hop, ledger: Ledger, champion: Model | None, settings: str) -> 
         decision, evaluation = read_json(workspace.DECISION), read_json(workspace.EVALUATION_METRICS)
         accepted = bool(decision["promote"] and champion and champion.model_sha256 == decision["winner_model_sha256"])
         serving = decision["winner"] if accepted else "champion" if "champion" in evaluation["models"] else "base"
-        overtaken = decision["promote"] and not accepted and champion is not None and champion != hop.champion
+        outcome, sentence = decision["outcome"], decision["sentence"]
+        if decision["promote"] and not accepted and champion is not None and champion != hop.champion:
+            outcome = f"overtaken by version {champion.version}"
+            sentence += " Not promoted: another model became champion meanwhile, which it did not compete with."
         return HopRow(
             campaign=hop.campaign,
             night=hop.night,
@@ -40,9 +43,8 @@ def hop_row(hop: Hop, ledger: Ledger, champion: Model | None, settings: str) -> 
             spent=whole,
             total=ledger.total(hop.campaign).plus(whole),
             accepted=accepted,
-            outcome=f"overtaken by version {champion.version}" if overtaken and champion else decision["outcome"],
-            sentence=decision["sentence"]
-            + (" Not promoted: another model became champion meanwhile, which it did not compete with." * overtaken),
+            outcome=outcome,
+            sentence=sentence,
             step=decision["winner_step"] if accepted else None,
             # Whose figures `right` are: who became champion meanwhile was not asked here.
             model=champion if accepted else hop.champion,

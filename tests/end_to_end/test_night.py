@@ -75,7 +75,11 @@ def test_no_secret_of_the_environment_or_of_a_uri_is_in_anything_that_the_night_
 
 def test_whatever_it_ran_was_forked(first_night):
     project, _ = first_night
-    assert "refused" not in (project.folder / ".relex/forkserver.log").read_text()
+    log = (project.folder / ".relex/forkserver.log").read_text()
+    assert "refused" not in log
+    commands = ["hop", *(stage for stage in STAGES), "live", "register", "promote"]
+    assert [name for name in commands if f"forked relex.cli.app {name}\n" not in log] == []
+    assert "forked relex.stages.evaluate.engine\n" in log
 
 
 def test_the_printed_table_is_the_one_in_the_metrics(first_night):

@@ -51,6 +51,15 @@ def finish(project: Path, params: Params, seed: int, *, promoted: bool) -> str:
     return model
 
 
+def after_a_promotion(project: Path, **budget: int) -> tuple[Params, Hop]:
+    """Parameters, and the hop that stands once the first one's winner is champion."""
+    params = limited(project, budget=budget)
+    turn.begin(params)
+    finish(project, params, 1, promoted=True)
+    turn.end(params)
+    return params, hops.read()
+
+
 def test_two_hops_make_a_night_and_the_next_night_begins_at_the_champion(project: Path) -> None:
     params = limited(project)
     assert "a new campaign" in turn.begin(params)
@@ -178,11 +187,7 @@ def test_a_registry_that_is_away_is_done_without_where_the_champion_is_here(
 
 
 def test_another_registry_without_the_champion_is_refused_instead_of_starting_over(project: Path) -> None:
-    params = limited(project, budget={"hops": 1})
-    turn.begin(params)
-    finish(project, params, 1, promoted=True)
-    turn.end(params)
-    before = hops.read()
+    params, before = after_a_promotion(project, hops=1)
     other = params.model_copy(
         update={"registry": params.registry.model_copy(update={"tracking_uri": "sqlite:///other.db"})}
     )
@@ -195,11 +200,7 @@ def test_another_registry_without_the_champion_is_refused_instead_of_starting_ov
 
 
 def test_a_hop_whose_winner_came_second_is_told_apart_and_keeps_its_own_figures(project: Path) -> None:
-    params = limited(project, budget={"hops": 3})
-    turn.begin(params)
-    finish(project, params, 1, promoted=True)
-    turn.end(params)
-    met = hops.read()
+    _, met = after_a_promotion(project, hops=3)
     finish_night(project, 2, champion=met.champion.model_sha256, promote=True)
     row = account.hop_row(met, ledger.read(), Model(version="7", model_sha256="f" * 64), "settings")
     assert (row.accepted, row.outcome, row.step, row.model) == (False, "overtaken by version 7", None, met.champion)

@@ -39,8 +39,6 @@ def _take_over(request: Mapping[str, Any], streams: list[int], imported: Mapping
         os.dup2(stream, number)
     for stream in streams:
         os.close(stream)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD"):
-        signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update({**imported, **request["variables"]})
     os.chdir(request["folder"])

@@ -26,6 +26,9 @@ def keep(connection: socket.socket, server: int, ours: Mapping[str, Any], import
     server: the template's process id. ours: its surroundings. imported: the variables that its imports have set.
     """
     die_with(server)
+    pid, user = _peer(connection)
+    if user != os.getuid():
+        os._exit(1)  # what it says of itself does not matter: it would have this user's rights
     adopt()
     os.setsid()
     handle = connection.fileno()
@@ -33,12 +36,14 @@ def keep(connection: socket.socket, server: int, ours: Mapping[str, Any], import
     request = receive(handle)
     if request is None or len(streams) != STREAMS:
         os._exit(1)
+    asked = " ".join([request["module"], *request["arguments"][:1]])
     why_not = difference(request["surroundings"], ours)
     if why_not is not None:
-        print(f"refused {request['module']} {request['arguments']}: unlike {why_not}", file=sys.stderr, flush=True)
+        print(f"refused {asked}: unlike {why_not}", file=sys.stderr, flush=True)
         send(handle, {"refused": why_not})
         os._exit(0)
-    asker = _asker(connection)
+    print(f"forked {asked}", file=sys.stderr, flush=True)
+    asker = _handle_of(pid)
     mine = os.getpid()
     child = os.fork()
     if child == 0:
@@ -54,9 +59,15 @@ def keep(connection: socket.socket, server: int, ours: Mapping[str, Any], import
     os._exit(0)
 
 
-def _asker(connection: socket.socket) -> int | None:
-    """A handle that can be read once the asker has ended; None when it has."""
-    pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """The asker's process id and user, as the kernel knows them."""
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, user, _ = struct.unpack("3i", told)
+    return pid, user
+
+
+def _handle_of(pid: int) -> int | None:
+    """A handle that can be read once that process has ended; None when it has."""
     try:
         return os.pidfd_open(pid)
     except ProcessLookupError:

@@ -30,14 +30,13 @@ class Template:
     """One template in this process. ours: the surroundings before anything was imported."""
 
     def __init__(self, folder: int, name: str):
-        self.name = name
         self.ours = surroundings()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # By its folder's handle: the path of a socket has 107 bytes at most.
         self._listener.bind(f"/proc/self/fd/{folder}/{name}")
         self._listener.listen(64)
         self.children: set[int] = set()  # keepers, and other templates
-        self._killed = False  # whether one has ended, so that something of it may have been left
+        self._ended = False  # whether one has, so that something of it may have been left
 
     def close(self) -> None:
         """In a process that is another template."""
@@ -64,10 +63,10 @@ class Template:
     def _look_after(self) -> None:
         ended = set(reap()) & self.children
         self.children -= ended
-        self._killed = bool(ended) or self._killed
+        self._ended = bool(ended) or self._ended
         # What such a process had started comes to this one only once it has ended itself.
-        if self._killed:
-            self._killed = end_strangers(self.children) or bool(ended)
+        if self._ended:
+            self._ended = end_strangers(self.children) or bool(ended)
 
     def _imported(self) -> dict[str, str]:
         before = self.ours["variables"]

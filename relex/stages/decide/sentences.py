@@ -76,16 +76,17 @@ def _beyond(decision: dict[str, Any]) -> str:
 def _why_not(verdict: dict[str, Any], called: str) -> str:
     others = [_call(name, called) for name in verdict.get("same_as", []) if name != verdict["name"]]
     reasons = [f"is the same model as {' and '.join(others)}"] if others else []
-    if _proven(verdict):
-        gains = " and ".join(
-            f"{_points(test['gain'])} points against {_NAMES[test['against']]}" for test in verdict["tests"]
-        )
-        reasons.append(f"is proven better ({gains}), but")
     reasons += [_failed_test(test) for test in verdict["tests"] if test["ended"] in ("futile", "spent")]
     reasons += [
         _failed_guard(guard) for guard in verdict["guards"] if not guard["passed"] and guard.get("ended") != "stopped"
     ]
-    return " and ".join(reasons).replace(", but and ", ", but ")
+    against = " and ".join(reasons)
+    if not _proven(verdict):
+        return against
+    gains = " and ".join(
+        f"{_points(test['gain'])} points against {_NAMES[test['against']]}" for test in verdict["tests"]
+    )
+    return f"is proven better ({gains}), but {against}"
 
 
 def _proven(verdict: dict[str, Any]) -> bool:

@@ -153,3 +153,13 @@ def test_a_server_that_ends_takes_all_along(tmp_path):
 
 def test_a_server_that_is_gone_is_no_server(tmp_path):
     assert json.loads(asked(tmp_path / "gone", "tell", input="").stdout)["forked"] is False
+
+
+def test_nobody_else_is_forked_for_whatever_they_say_of_themselves():
+    """By the kernel's word on who is at the other end; a socket's own mode depends on the umask."""
+    code = (
+        "import os, socket; from relex.core.forkserver import keeper; asker, other = socket.socketpair(); "
+        "user = os.getuid(); os.getuid = lambda: user + 1; keeper.keep(other, os.getppid(), {}, {})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=120, check=False)
+    assert done.returncode == 1
