@@ -113,6 +113,13 @@ def doctor(
         Optional[str], typer.Option(help="Only say what a night takes on GPUs that are not here, such as 8x80GiB.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Do not measure how long a night takes.")] = False,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask",
+            help="Also let the base answer some problems: what is right, and how long answers are.",
+        ),
+    ] = False,
 ) -> None:
     """Check params.yaml and this machine, and say what a night will need in disk, memory and time.
 
@@ -127,7 +134,7 @@ def doctor(
 
         page, faults = examine(params or PARAMS, gpus)
     else:
-        page, faults = doctor.examine(params or PARAMS, Path(), timed=not quick)
+        page, faults = doctor.examine(params or PARAMS, Path(), timed=not quick, ask=ask)
     typer.echo(page)
     if faults:
         raise InputErrors(faults)
@@ -150,17 +157,20 @@ def new(
     ] = None,
     answer: Annotated[Optional[str], typer.Option(help="The column of the answers.")] = None,
     name: Annotated[Optional[str], typer.Option(help="What the registry calls the model.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not let the base answer some problems.")] = False,
 ) -> None:
-    """Make a checkout for your own task and model: its first rows propose columns, scorer, template, sizes and lengths.
+    """Make a checkout for your own task and model: its first rows propose columns, scorer, template and sizes.
 
-    Writes params.yaml, examines it as `relex doctor` does, and says the three things to check. docs/own-task.md walks
+    The base answers some of the problems, for two minutes at most: what it writes proposes how long an answer may be,
+    and shows whether there is anything to learn. Writes params.yaml, examines it as `relex doctor` does, and says the
+    three things to check. docs/own-task.md walks
     one file through to a promoted model. Nothing is made where task or base will not do, or where params.yaml holds
     changes that nothing else has.
     """
     from relex.core.errors import InputErrors
     from relex.params import new_project
 
-    page, faults = new_project.new(folder, task, base, problem=problem, answer=answer, name=name)
+    page, faults = new_project.new(folder, task, base, problem=problem, answer=answer, name=name, ask=not quick)
     typer.echo(page)
     if faults:
         raise InputErrors(faults)

@@ -14,8 +14,9 @@ import psutil
 from relex.core.errors import InputError, InputErrors
 from relex.core.sizes import show_bytes
 from relex.core.topology import topology
-from relex.params import night_cost, proof_ahead
+from relex.params import answers_page, night_cost, proof_ahead
 from relex.params.disk import DiskNeed, night_bytes, unknown_size
+from relex.params.first_answers import first_answers
 from relex.params.load import Params
 from relex.params.preflight import faults
 from relex.stages.base.params import HubBase
@@ -25,11 +26,13 @@ from relex.stages.train.params import AnyTrain, Imported
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
 
-def examine(path: Path, root: Path | None = None, *, timed: bool = True) -> tuple[str, list[InputError]]:
+def examine(
+    path: Path, root: Path | None = None, *, timed: bool = True, ask: bool = False
+) -> tuple[str, list[InputError]]:
     """(a page of facts, what machine or project lack to carry a night); InputErrors when the parameters are bad.
 
     root: the project, where it is not the parameter file's own folder. timed: also how long a night takes, which is
-    measured for some seconds.
+    measured for some seconds. ask: also what the base answers to some problems, in a minute or two.
     """
     params, errors = faults(path, root)
     if params is None:
@@ -45,9 +48,20 @@ def examine(path: Path, root: Path | None = None, *, timed: bool = True) -> tupl
     ]
     lines += _night(params, root, timed)
     lines += proof_ahead.sentences(params)
+    if ask:
+        lines += _answers(params, root, errors)
     if not errors:
         lines.append(f"parameters {path} is sound")
     return "\n".join(lines), errors
+
+
+def _answers(params: Params, root: Path, errors: list[InputError]) -> list[str]:
+    try:
+        found = first_answers(params, root)
+    except InputError as error:
+        errors.append(error)
+        return []
+    return answers_page.page(found, params.train.max_completion_length, params.decide.max_truncated)
 
 
 def _night(params: Params, root: Path, timed: bool) -> list[str]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-
 import relex
-from relex.core.atomic import new_file, read_json
+from relex.core import hop as hops
 from relex.core.errors import InputError, InputErrors
-from relex.core.topology import topology
-from relex.core.workspace import PARAMS, PROFILES
-from relex.params import doctor
+from relex.core.workspace import HISTORY, HOP, LEDGER, LEDGER_TABLE, METRICS, PARAMS
+from relex.params import answers_page, doctor, own_document
+from relex.params.first_answers import FirstAnswers, first_answers
+from relex.params.lengths import fits, proposed
+from relex.params.load import load
+from relex.params.own_document import Task
 from relex.params.own_task import Proposal, propose
 from relex.params.profiles import kept_elsewhere
 from relex.rewards.score import score
@@ -26,26 +26,13 @@ from relex.stages.base.params import PackageBase
 from relex.stages.base.stage import check_checkpoint
 from relex.stages.problems.rows import gym, read_dataset, read_table
 
-_FRAME = PROFILES / "smollm2-135m.yaml"  # whatever the task does not change: a short window, and how it is proven
 _GYM = {"train": 2000, "validation": 400, "test": 400, "ood": 0}
+_NIGHTS = (Path("dvc.lock"), LEDGER, LEDGER_TABLE, HISTORY)
+_SHORTEST = 64  # tokens: where the search for the length of an answer begins, at most
 _TRIED = 50  # problems of a generator that lengths are taken from
 _DATASET = re.compile(r"hub:(?P<repo>[^@:]+)@(?P<revision>[^:]+)(?::(?P<split>.+))?")
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w.-]+)")
 _PACKAGE = re.compile(r"(?P<package>[\w.-]+)==(?P<version>[\w.]+)")
-
-
-@dataclass(frozen=True)
-class Task:
-    """The section problems.source, what the rows proposed, and prompt and answer of the first problem."""
-
-    source: dict[str, Any]
-    sizes: dict[str, int]
-    completion: int
-    longest: int  # characters of the longest prompt
-    prompt: str
-    answer: str
-    scorer: str
-    entry: dict[str, Any] | None = None
 
 
 def new(
@@ -56,21 +43,43 @@ def new(
     problem: str | None = None,
     answer: str | None = None,
     name: str | None = None,
+    ask: bool = True,
 ) -> tuple[str, list[InputError]]:
     """Make `folder` a checkout whose params.yaml is for this task and base; what to check, and what doctor misses.
 
     task: a .jsonl, .parquet or .csv file, hub:OWNER/NAME@REVISION[:SPLIT], or gym:NAME. base: a checkpoint folder,
     OWNER/NAME@REVISION of the hub, or PACKAGE==VERSION. InputError for either that will not do; then nothing is made.
+    ask: let the base answer some problems where it is here, and take the length of an answer from what it writes.
     """
     told = _task(task, problem, answer)
     source = _base(base)
     verdict = score(told.scorer, told.answer, told.answer, told.entry)
     _checkout(folder)
-    document = _document(folder, told, source, name or _slug(task))
-    with new_file(folder / PARAMS) as temporary, open(temporary, "w", encoding="utf-8") as handle:
-        _yaml().dump(document, handle)
+    document = own_document.of(folder, told, source, name or _slug(task))
+    own_document.write(document, folder / PARAMS)
+    answers = _answers(folder, document, told) if ask else ["base       not asked, as --quick says"]
     page, faults = _examined(folder)
-    return _page(folder, told, verdict.value == 1.0, page), faults
+    return _page(folder, told, verdict.value == 1.0, document, [page, *answers]), faults
+
+
+def _answers(folder: Path, document: Any, task: Task) -> list[str]:
+    """What the base answers, for people; the document's length of an answer becomes one that most answers keep."""
+    try:
+        params = load(folder / PARAMS)
+        found = first_answers(params, folder, shortest=min(_SHORTEST, task.completion), fetch=False)
+    except InputErrors as errors:
+        return [f"base       not asked: {errors.errors[0]}"]
+    except InputError as error:
+        return [f"base       not asked: {error}"]
+    own_document.set_completion(document, task, _completion(found, task, params.decide.max_truncated))
+    own_document.write(document, folder / PARAMS)
+    return answers_page.page(found, document["evaluate"]["max_tokens"], params.decide.max_truncated)
+
+
+def _completion(found: FirstAnswers, task: Task, max_truncated: float) -> int:
+    """As the answers propose it; where none of the lengths would do, at least what the rows proposed."""
+    cut = proposed(found.cuts, max_truncated)
+    return cut.tokens if fits(cut, found.cuts[-1], max_truncated) else max(cut.tokens, task.completion)
 
 
 def _task(task: str, problem: str | None, answer: str | None) -> Task:
@@ -116,17 +125,6 @@ def _base(base: str) -> dict[str, Any]:
     raise InputError("no such base", where="--base", expected=expected, found=base)
 
 
-def _has_template(source: Mapping[str, Any]) -> bool:
-    """Whether the base is asked through a chat template; what is not here yet is taken to have one."""
-    if source["kind"] != "folder":
-        return True
-    folder = Path(source["path"])
-    settings = folder / "tokenizer_config.json"
-    return (folder / "chat_template.jinja").is_file() or (
-        settings.is_file() and bool(read_json(settings).get("chat_template"))
-    )
-
-
 def _checkout(folder: Path) -> None:
     """A clone of the checkout that this code stands in; one that is there already, if its params.yaml can go."""
     if (folder / "dvc.yaml").is_file() and (folder / PARAMS).is_file():
@@ -147,51 +145,15 @@ def _checkout(folder: Path) -> None:
     if done.returncode:
         todo = "relex must stand in a checkout under Git: clone the project, and run relex from it"
         raise InputError("cannot be cloned", where=here, found=done.stderr.strip()[:300], todo=todo)
+    _without_nights(folder)
 
 
-def _document(folder: Path, task: Task, base: dict[str, Any], model: str) -> Any:
-    """The frame with what this task and base change; its comments stay."""
-    document = _yaml().load((folder / _FRAME).read_text(encoding="utf-8"))
-    document.yaml_set_start_comment(
-        f"Made by `relex new` for {task.source['kind']} problems. What a key means: relex/."
-    )
-    problems = document["problems"]
-    problems["source"] = task.source
-    problems["sizes"] = _inline(task.sizes)
-    problems["chat"] = _has_template(base)
-    document["base"]["source"] = base
-    train, evaluate = document["train"], document["evaluate"]
-    train["max_completion_length"] = evaluate["max_tokens"] = task.completion
-    train["completions"]["prompts"] = max(2, min(20, task.sizes["train"] // 8))
-    evaluate["max_model_len"] = _rounded(2 * task.longest + 256 + task.completion)
-    evaluate["suites"] = [
-        _inline({"name": name, "role": name, "source": _inline({"kind": "problems", "split": name})})
-        for name in ("validation", "test", "ood")
-        if task.sizes[name]
-    ]
-    if topology().gpus:
-        evaluate["dtype"] = "bfloat16"
-    document["registry"]["model"] = model
-    return document
-
-
-def _inline(facts: Mapping[str, Any]) -> CommentedMap:
-    found = CommentedMap(facts)
-    found.fa.set_flow_style()
-    return found
-
-
-def _yaml() -> YAML:
-    """That writes null as the sections have it."""
-    yaml = YAML()
-    yaml.width = 200
-    null = "tag:yaml.org,2002:null"
-    yaml.representer.add_representer(type(None), lambda writer, _: writer.represent_scalar(null, "null"))
-    return yaml
-
-
-def _rounded(tokens: int) -> int:
-    return -(-tokens // 64) * 64
+def _without_nights(folder: Path) -> None:
+    """A clone without what the nights of the cloned checkout left under version control: they were of another task."""
+    shutil.rmtree(folder / METRICS, ignore_errors=True)
+    for name in _NIGHTS:
+        (folder / name).unlink(missing_ok=True)
+    hops.write(hops.Hop(), folder / HOP)
 
 
 def _slug(task: str) -> str:
@@ -209,20 +171,22 @@ def _examined(folder: Path) -> tuple[str, list[InputError]]:
 _CHECK = """\
 {params} is written. Check three things before the first night:
 
-1. What the model is asked, and what counts as right (problems.source, problems.chat):
+1. What the model is asked, and what counts as right (problems.source: columns, scorer, and template, in which
+   {{question}} stands for the column; problems.chat):
 {prompt}
    answer {answer!r}; the scorer {scorer} {verdict}
 2. Sizes and lengths: {sizes}; answers of at most {completion} tokens
    (train.max_completion_length, evaluate.max_tokens).
-3. Whether there is anything to learn: the share of groups without signal (report.html, after the first hop) must be
-   well below 1. A base that is never right, or always, gives RLVR nothing to go by: take an easier or a harder task.
+3. Whether there is anything to learn: the base's own answers below, and after the first hop the share of groups
+   without signal (report.html), must leave some answers right and some wrong. A base that is never right, or always,
+   gives RLVR nothing to go by: take an easier or a harder task.
 
 {examined}
 
 Then: cd {folder} && git commit --all --message 'my task' && make nightly"""
 
 
-def _page(folder: Path, task: Task, readable: bool, examined: str) -> str:
+def _page(folder: Path, task: Task, readable: bool, document: Any, examined: list[str]) -> str:
     return _CHECK.format(
         params=folder / PARAMS,
         prompt="\n".join(f"     | {line}" for line in task.prompt.splitlines()),
@@ -230,7 +194,7 @@ def _page(folder: Path, task: Task, readable: bool, examined: str) -> str:
         scorer=task.scorer,
         verdict="reads it as right" if readable else "does NOT: problems.source.scorer names another",
         sizes=", ".join(f"{name} {count}" for name, count in task.sizes.items() if count),
-        completion=task.completion,
-        examined=examined,
+        completion=document["evaluate"]["max_tokens"],
+        examined="\n".join(line for line in examined if line),
         folder=folder,
     )

@@ -19,10 +19,11 @@ ANSWERS = ("answer", "final_answer", "solution", "target", "label", "reference",
 _LOOKED_AT = 200  # rows
 _FEWEST = 60
 _INTEGER = re.compile(r"[+-]?\d+")
-# How a question is asked so that its answer can be read; {question} is the column.
+# How a question is asked so that its answer can be read; {question} is the column, on a line of its own as questions
+# end as they like.
 TEMPLATES: dict[Scorer, str] = {
-    "integer": "{question} Reply with the number only.",
-    "exact": "{question} Reply with the answer only.",
+    "integer": "{question}\nReply with the number only.",
+    "exact": "{question}\nReply with the answer only.",
     "math-verify": "{question}\nPut the final answer in \\boxed{}.",
 }
 _ROOM: dict[Scorer, int] = {"integer": 8, "exact": 8, "math-verify": 512}  # tokens beside the answer's own

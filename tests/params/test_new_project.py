@@ -87,7 +87,8 @@ def test_a_checkout_with_parameters_that_are_sound_and_problems_that_can_be_deal
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     page, faults = new_project.new(tmp_path / "own", str(tmp_path / "mine.jsonl"), str(base), name="turned")
     assert [str(fault) for fault in faults] == []
-    assert "| 00= Reply with the number only." in page
+    assert "| 00=\n     | Reply with the number only." in page
+    assert "base       asked 8 of the problems that train" in page
     assert "reads it as right" in page
     assert "parameters" in page
     params = load(tmp_path / "own/params.yaml")
@@ -103,11 +104,16 @@ def test_a_checkout_with_parameters_that_are_sound_and_problems_that_can_be_deal
     tracked = subprocess.run(
         ["git", "status", "--short"], cwd=tmp_path / "own", capture_output=True, text=True, check=True
     ).stdout
-    assert tracked.split() == ["M", "params.yaml"]
+    gone = {line[3:] for line in tracked.splitlines() if line.startswith(" D ")}
+    assert "dvc.lock" in gone  # of this project's own task, as its figures
+    assert {name.partition("/")[0] for name in gone} == {"dvc.lock", "metrics"}
+    assert [line for line in tracked.splitlines() if not line.startswith(" D ")] == [" M params.yaml"]
+    assert params.train.max_completion_length == params.evaluate.max_tokens
     with pytest.raises(InputError, match="changes that would be lost"):
         new_project.new(tmp_path / "own", "gym:leg_counting", str(base))
     subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qam", "mine"], cwd=tmp_path / "own")
-    new_project.new(tmp_path / "own", "gym:leg_counting", "owner/model@abc")  # over what Git holds
+    page, _ = new_project.new(tmp_path / "own", "gym:leg_counting", "owner/model@abc")  # over what Git holds
+    assert "base.source (owner/model): not downloaded yet" in page
     params = load(tmp_path / "own/params.yaml")
     assert isinstance(params.problems.source, ReasoningGym)
     assert params.problems.chat
