@@ -117,7 +117,7 @@ def doctor(
         bool,
         typer.Option(
             "--ask",
-            help="Also let the base answer some problems: what is right, and how long answers are.",
+            help="Also let the base answer some problems: what is right, and how long answers are (some minutes).",
         ),
     ] = False,
 ) -> None:
@@ -161,7 +161,7 @@ def new(
 ) -> None:
     """Make a checkout for your own task and model: its first rows propose columns, scorer, template and sizes.
 
-    The base answers some of the problems, for two minutes at most: what it writes proposes how long an answer may be,
+    The base answers some of the problems, for four minutes at most: what it writes proposes how long an answer may be,
     and shows whether there is anything to learn. Writes params.yaml, examines it as `relex doctor` does, and says the
     three things to check. docs/own-task.md walks
     one file through to a promoted model. Nothing is made where task or base will not do, or where params.yaml holds

@@ -18,16 +18,30 @@ class Ended:
 
 
 def start_of_campaign(
-    hop: Hop, of: str, champion: Model | None, *, same_base: bool, checkpoints: Sequence[Checkpoint] = ()
+    hop: Hop,
+    of: str,
+    champion: Model | None,
+    *,
+    same_base: bool,
+    checkpoints: Sequence[Checkpoint] = (),
+    asked: int | None = None,
 ) -> Hop:
     """The first hop of a campaign. hop: its campaign and night. same_base: whether the champion descends from this
     campaign's base; else it starts from `base.source`, and the champion is only whom it meets. checkpoints: of another
-    trainer, whose theta_0 is `base.source` in all nights."""
+    trainer, whose theta_0 is `base.source` in all nights. asked: the slice of problems that the champion was proven on:
+    the slices begin after it."""
     start = champion if same_base and not checkpoints else None
     mode: Mode = "reground" if start else "fresh"
     training = Training(checkpoints=tuple(checkpoints))
     return Hop(
-        campaign=hop.campaign, of=of, night=hop.night, mode=mode, start=start, training=training, champion=champion
+        campaign=hop.campaign,
+        of=of,
+        night=hop.night,
+        mode=mode,
+        start=start,
+        training=training,
+        slice=0 if asked is None else asked + 1,
+        champion=champion,
     )
 
 
@@ -49,9 +63,11 @@ def following(
     night: int,
     number: int,
     checkpoints: Sequence[Checkpoint] = (),
+    asked: int | None = None,
 ) -> Hop:
     """The hop after a finished one, as hop `number` of `night`. champion: whose the alias is now. checkpoints: that
-    another trainer has written by now: its training goes on, whatever was accepted of it."""
+    another trainer has written by now: its training goes on, whatever was accepted of it. asked: the slice of problems
+    that the champion was proven on, maybe by another checkout: the next one is beyond it."""
     hops = [row for row in ledger.hops if row.campaign == hop.campaign]
     mode = "continue" if checkpoints else _mode(hops[-1], nights)
     training = Training(before=sum(row.spent.steps for row in hops))
@@ -69,7 +85,7 @@ def following(
         mode=mode,
         start=start,
         training=training,
-        slice=hop.slice + 1,
+        slice=max(hop.slice, -1 if asked is None else asked) + 1,
         champion=champion,
     )
 

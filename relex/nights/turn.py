@@ -55,7 +55,10 @@ def _begin(params: Params) -> str:
     champion, said = _champion(params, hop)
     night = found.nights[-1].night + 1
     checkpoints = arrived.checkpoints if arrived else ()
-    new = policy.following(hop, found, params.nights, champion, night=night, number=1, checkpoints=checkpoints)
+    asked = _asked(params)
+    new = policy.following(
+        hop, found, params.nights, champion, night=night, number=1, checkpoints=checkpoints, asked=asked
+    )
     return _begun(params, new) + changed + said + (arrived.said if arrived else "")
 
 
@@ -73,7 +76,9 @@ def end(params: Params) -> str:
     if ended := policy.tonight(hop, found, params.nights):
         ledger.append(account.night_row(hop, found, ended.why, settings))
         return f"night {hop.night} ended: {ended.why}{said}{_offer(params, hop, row)}"
-    return _begun(params, policy.following(hop, found, params.nights, champion, night=hop.night, number=hop.hop + 1))
+    night, number = hop.night, hop.hop + 1
+    new = policy.following(hop, found, params.nights, champion, night=night, number=number, asked=_asked(params))
+    return _begun(params, new)
 
 
 def fetch(params: Params) -> str:
@@ -100,7 +105,8 @@ def _new_campaign(params: Params, hop: Hop, of: str) -> str:
     if arrived and (ended := policy.new_checkpoints((), arrived.checkpoints, arrived.run)):
         return f"no night: {ended.why}{arrived.said}"
     checkpoints = arrived.checkpoints if arrived else ()
-    begun = policy.start_of_campaign(first, of, champion, same_base=same, checkpoints=checkpoints)
+    asked = champions.asked(params)
+    begun = policy.start_of_campaign(first, of, champion, same_base=same, checkpoints=checkpoints, asked=asked)
     return f"a new campaign. {_begun(params, begun)}{arrived.said if arrived else ''}"
 
 
@@ -170,6 +176,14 @@ def _champion(params: Params, hop: Hop) -> tuple[Model | None, str]:
         if hop.champion is not None and not champions.held(hop.champion, workspace.CHAMPION_WEIGHTS):
             raise
         return hop.champion, f"; the registry cannot be reached, the champion is taken as last known: {error}"
+
+
+def _asked(params: Params) -> int | None:
+    """The slice that the champion was proven on; None also where the registry is away: the count goes on here."""
+    try:
+        return champions.asked(params)
+    except RegistryUnreachable:
+        return None
 
 
 def _last_known(model: str) -> str | None:

@@ -32,7 +32,7 @@ def examine(
     """(a page of facts, what machine or project lack to carry a night); InputErrors when the parameters are bad.
 
     root: the project, where it is not the parameter file's own folder. timed: also how long a night takes, which is
-    measured for some seconds. ask: also what the base answers to some problems, in a minute or two.
+    measured for some seconds. ask: also what the base answers to some problems, in some minutes.
     """
     params, errors = faults(path, root)
     if params is None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _PROBLEMS = 8
 _SAMPLES = 8  # as many as a group has, at most: what a group would be is seen
-_LONGEST = 256  # tokens that the base may go on for
-_SECONDS = 120.0  # of generation; what has not ended by then counts as cut off there
+_LONGEST = 128  # tokens that the base may go on for, where params.yaml does not let it write more
+_SECONDS = 240.0  # of generation; what has not ended by then counts as cut off there
 _SHORTEST = 8
 
 
@@ -126,8 +126,10 @@ def _ask(folder: Path, params: Params, problems: Sequence[Problem], samples: int
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     stops = check_end_token(tokenizer, model.generation_config)
     encoded = tokenizer([render(tokenizer, problem.prompt, params.problems) for problem in problems])["input_ids"]
+    longest = max(_LONGEST, params.train.max_completion_length)
     limit = getattr(model.config, "max_position_embeddings", None)
-    longest = min(_LONGEST, (limit or _LONGEST * 2) - max(map(len, encoded)))
+    if limit is not None:
+        longest = min(longest, limit - max(map(len, encoded)))
     if longest < shortest:
         raise InputError(
             "no room for an answer",

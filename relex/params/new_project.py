@@ -66,7 +66,7 @@ def _answers(folder: Path, document: Any, task: Task) -> list[str]:
     """What the base answers, for people; the document's length of an answer becomes one that most answers keep."""
     try:
         params = load(folder / PARAMS)
-        found = first_answers(params, folder, shortest=min(_SHORTEST, task.completion), fetch=False)
+        found = first_answers(params, folder, shortest=min(_SHORTEST, task.completion // 2), fetch=False)
     except InputErrors as errors:
         return [f"base       not asked: {errors.errors[0]}"]
     except InputError as error:

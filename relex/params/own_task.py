@@ -26,7 +26,7 @@ TEMPLATES: dict[Scorer, str] = {
     "exact": "{question}\nReply with the answer only.",
     "math-verify": "{question}\nPut the final answer in \\boxed{}.",
 }
-_ROOM: dict[Scorer, int] = {"integer": 8, "exact": 8, "math-verify": 512}  # tokens beside the answer's own
+_ROOM: dict[Scorer, int] = {"integer": 24, "exact": 24, "math-verify": 512}  # tokens beside the answer's own
 
 
 @dataclass(frozen=True)

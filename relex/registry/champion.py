@@ -11,7 +11,7 @@ from relex.core.errors import CorruptArtifact, InputError
 from relex.core.hop import Model
 from relex.params.load import Params
 from relex.registry.fetch import fetch_verified, identified
-from relex.registry.store import facts, moves, versions
+from relex.registry.store import facts, models, moves, versions
 from relex.registry.store.connection import connect, exists, registry_errors
 from relex.registry.store.versions import CHAMPION, Reference, Version
 
@@ -34,6 +34,19 @@ def descends_from(params: Params) -> bool:
     return found is not None and found.lineage.get("base") == facts.base_name(
         params.base.source.model_dump(mode="json")
     )
+
+
+def asked(params: Params) -> int | None:
+    """The slice of problems that the present champion was proven on; None without one, and for one of another proof.
+
+    RegistryUnreachable where it is away.
+    """
+    found = _version(params)
+    if found is None:
+        return None
+    with registry_errors(params):
+        hop = models.read_lineage(connect(params), found).get("hop", {})
+    return hop.get("slice")
 
 
 def _version(params: Params) -> Version | None:

@@ -107,6 +107,29 @@ def test_a_campaign_begins_at_a_champion_only_where_it_descends_from_the_same_ba
     other = start_of_campaign(Hop(campaign=2, night=5), "of", model(3), same_base=False)
     assert (other.mode, other.start, other.champion) == ("fresh", None, model(3))
     assert (other.place, other.slice, other.training) == ((2, 5, 1), 0, Training())
+    again = start_of_campaign(Hop(campaign=2, night=5), "of", model(3), same_base=True, asked=6)
+    assert again.slice == 7  # a campaign that begins at a champion does not ask what it won by
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=14))
+def test_of_two_checkouts_on_one_registry_none_asks_what_the_champion_was_proven_on(
+    turns: list[tuple[bool, bool]],
+) -> None:
+    """Checkouts take turns as they come; the one whose hop is accepted promotes it for both."""
+    hops, lines = [Hop(), Hop()], [list[Row](), list[Row]()]
+    nights, champion = section(budget={"hops": 99}), None
+    proven: dict[str, set[int]] = {}  # by version, the slices that it and its ancestors were chosen and proven on
+    for number, (second, accepted) in enumerate(turns, 1):
+        hop, rows = hops[second], lines[second]
+        met = proven[hop.champion.version] if hop.champion else set()
+        assert hop.slice not in met
+        if accepted and hop.champion == champion:  # else another came first, and it is not promoted
+            champion = model(number)
+            proven[champion.version] = met | {hop.slice}
+        rows.append(hop_row(hop, accepted=accepted, champion=champion))
+        asked = max(proven[champion.version]) if champion else None
+        following_ = following(hop, Ledger(rows), nights, champion, night=1, number=hop.hop + 1, asked=asked)
+        hops[second] = following_
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 4), st.integers(1, 3))

@@ -17,6 +17,7 @@ from relex.ledger import lines as ledger
 from relex.nights import account, turn
 from relex.nights.present import unfinished
 from relex.params.load import Params
+from relex.registry import champion as champions
 from relex.registry.lineage import lineage
 from relex.registry.promotion import promote, rollback
 from relex.registry.register import register
@@ -133,7 +134,7 @@ def test_another_base_begins_a_campaign_and_the_old_one_stays_in_the_ledger(proj
     assert "a new campaign" in turn.begin(other)
     begun = hops.read()
     # The champion is no child of this base: it is met, not started from.
-    assert (begun.place, begun.mode, begun.start, begun.slice) == ((2, 2, 1), "fresh", None, 0)
+    assert (begun.place, begun.mode, begun.start, begun.slice) == ((2, 2, 1), "fresh", None, 1)
     assert begun.champion is not None
     assert [row.campaign for row in ledger.read().rows] == [1, 1]
 
@@ -197,6 +198,23 @@ def test_another_registry_without_the_champion_is_refused_instead_of_starting_ov
     renamed = other.model_copy(update={"registry": other.registry.model_copy(update={"model": "sort-again"})})
     assert "a new campaign" in turn.begin(renamed)
     assert hops.read().champion is None
+
+
+def test_a_checkout_goes_on_beyond_the_problems_that_another_ones_champion_was_proven_on(project: Path) -> None:
+    params = limited(project, budget={"hops": 3})
+    turn.begin(params)
+    first = hops.read()
+    hops.write(first.model_copy(update={"slice": 5}))  # the other checkout has asked five already
+    finish(project, params, 1, promoted=True)
+    assert champions.asked(params) == 5
+    hops.write(first)  # this one has only begun
+    turn.end(params)
+    assert hops.read().slice == 6
+    anew = params.model_copy(
+        update={"base": params.base.model_copy(update={"source": params.base.source.model_copy(update={"seed": 9})})}
+    )
+    assert "a new campaign" in turn.begin(anew)
+    assert hops.read().slice == 6
 
 
 def test_a_hop_whose_winner_came_second_is_told_apart_and_keeps_its_own_figures(project: Path) -> None:
