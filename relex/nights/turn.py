@@ -21,7 +21,7 @@ from relex.nights import arrived as arrivals
 from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params
 from relex.registry import champion as champions
-from relex.registry import history
+from relex.registry import history, last_known
 from relex.registry.store.connection import RegistryUnreachable
 from relex.stages.evaluate.suites.params import files_of as suite_files
 from relex.stages.problems.params import files_of as problem_files
@@ -73,7 +73,8 @@ def end(params: Params) -> str:
     if ended := policy.tonight(hop, found, params.nights):
         ledger.append(account.night_row(hop, found, ended.why, settings))
         return f"night {hop.night} ended: {ended.why}{said}{_offer(params, hop, row)}"
-    return _begun(params, policy.following(hop, found, params.nights, champion, night=hop.night, number=hop.hop + 1))
+    new = policy.following(hop, found, params.nights, champion, night=hop.night, number=hop.hop + 1)
+    return _begun(params, new) + said
 
 
 def fetch(params: Params) -> str:
@@ -153,8 +154,9 @@ def _weights(params: Params, hop: Hop) -> None:
 
 
 def _champion(params: Params, hop: Hop) -> tuple[Model | None, str]:
-    """Who is champion; where the registry is away, the one that the hop met, whose weights are here. InputError where
-    the registry that is named now knows none and the history of this model does: nights would start over."""
+    """Who is champion, and what is to be said of it; where the registry is away, the one that the history or the hop
+    knows last and whose weights are here, else RegistryUnreachable. InputError where the registry that is named now
+    knows none and the history of this model does: nights would start over."""
     try:
         found = champions.present(params)
         if found is None and (known := _last_known(params.registry.model)):
@@ -167,9 +169,11 @@ def _champion(params: Params, hop: Hop) -> tuple[Model | None, str]:
             )
         return found, ""
     except RegistryUnreachable as error:
-        if hop.champion is not None and not champions.held(hop.champion, workspace.CHAMPION_WEIGHTS):
+        found, why = last_known.champion(hop.champion, params.registry.model)
+        if found is not None and not (champions.held(found, workspace.CHAMPION_WEIGHTS) or last_known.is_cached(found)):
             raise
-        return hop.champion, f"; the registry cannot be reached, the champion is taken as last known: {error}"
+        away = f"the registry cannot be reached ({error.where}: {error.found})"
+        return found, f"; {away}, the champion is taken as last known: {why}"
 
 
 def _last_known(model: str) -> str | None:
