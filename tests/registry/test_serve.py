@@ -85,7 +85,7 @@ def test_a_server_that_cannot_load_the_model_is_reported_with_the_end_of_its_log
     empty = tmp_path / "empty"
     empty.mkdir()
     port = _free_port()
-    with pytest.raises(StageFailed, match=rf"before it answered; the end of \.relex/serve-{port}\.log:\n.*config"):
+    with pytest.raises(StageFailed, match=rf"(?s)before it answered; the end of \.relex/serve-{port}\.log:\n.*config"):
         serving.serve(ENGINE, empty, "m", "1", "127.0.0.1", port)
     assert capfd.readouterr().out == f"starting vLLM's server; what it says is in .relex/serve-{port}.log\n"
     mine = psutil.Process(os.getpid()).children(recursive=True)
