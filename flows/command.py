@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from flows.refusals import Refused
 from relex.core.errors import RelexError
 from relex.params.redact import redact
 
@@ -17,6 +18,9 @@ def run_command_line(
     options = parser.parse_args(arguments)
     try:
         run(options)
+    except Refused as error:
+        print(f"relex: `{error.command}` refused: its message stands above", file=sys.stderr)
+        return error.exit_code
     except RelexError as error:
         print(f"relex: {redact(error)}", file=sys.stderr)
         return error.exit_code

@@ -1,7 +1,7 @@
 """Promotion and rollback as Prefect flows.
 
     python -m flows.promote                                     the decision's winner
-    python -m flows.promote --version 3 [--force] --reason ...  a version by its number
+    python -m flows.promote --version 3 [--force] --reason ...  a version, by number or NAME@ALIAS
     python -m flows.promote --rollback --reason ...             back to the champion before
 
 What may move, and that it moves as a whole or not at all, is relex's business (relex/registry/store/moves.py); the flow
@@ -55,7 +55,7 @@ def _say(key: str, lines: list[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.promote", description="Promote or roll back, as a flow run.")
-    parser.add_argument("--version", help="a version number; without it, the decision's winner")
+    parser.add_argument("--version", help="NUMBER, NAME/NUMBER or NAME@ALIAS; without it, the decision's winner")
     parser.add_argument("--force", action="store_true", help="without a passing decision; needs --reason")
     parser.add_argument("--reason", default="", help="recorded in the history")
     parser.add_argument("--rollback", action="store_true", help="back to the champion before")

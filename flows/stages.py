@@ -17,10 +17,12 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 
 from flows.killed_dvc import keep_lock
+from flows.refusals import Refused, said_once
 from flows.supervise import supervised
 from relex.core.errors import InputError, StageFailed
 from relex.params.redact import redact
 
+_OURS = "relex: "  # what a message of ours begins with
 STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
 
 # Where a second try can help: an engine that found too little memory just then, a registry or remote that was away.
@@ -61,7 +63,7 @@ def environment() -> dict[str, str]:
 def run_command(command: Sequence[str], log: Callable[[str], Any], folder: Path | None = None) -> list[str]:
     """Run to the end, passing on every line; its lines, without secrets: they go to Prefect's server.
 
-    InputError for exit code 2, StageFailed for any other.
+    Refused (an InputError) for exit code 2, StageFailed for any other.
     """
     with supervised(command, environment=environment(), output=subprocess.PIPE, folder=folder) as process:
         lines = []
@@ -70,12 +72,14 @@ def run_command(command: Sequence[str], log: Callable[[str], Any], folder: Path 
             if not line.strip().startswith(_HINTS):
                 log(line)
         code = process.wait()
+    named = redact(" ".join(command))
     # DVC ends with its own code: what the stage's command ended with stands in its message.
     inner = [match[1] for line in lines if (match := re.search(r"failed to run: .*, exited with (-?\d+)", line))]
     if code == 2 or "2" in inner:
-        raise InputError("\n".join(line for line in lines if line.startswith("relex:")) or f"{command[0]} refused")
+        said = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]
+        raise Refused("\n".join(said) or f"{command[0]} refused", named)
     if code:
-        raise StageFailed(f"{redact(' '.join(command))} ended with exit code {inner[-1] if inner else code}")
+        raise StageFailed(f"{named} ended with exit code {inner[-1] if inner else code}")
     return lines
 
 
@@ -112,7 +116,8 @@ def _worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
 @task(cache_policy=NO_CACHE, retry_delay_seconds=_RETRY_SECONDS, retry_condition_fn=_worth_a_retry)
 def command_task(command: Sequence[str], folder: Path | None = None) -> list[str]:
     """Run one command in this task run; its lines."""
-    return run_command(command, get_run_logger().info, folder)
+    logger = get_run_logger()
+    return run_command(command, lambda line: (logger.error if line.startswith(_OURS) else logger.info)(line), folder)
 
 
 def run_stage(name: str) -> bool:
@@ -124,5 +129,6 @@ def run_stage(name: str) -> bool:
 
 def run_action(name: str, command: Sequence[str], folder: Path | None = None) -> list[str]:
     """Run a command (in `folder`) as the task `name`; its lines."""
+    said_once()
     named = command_task.with_options(name=name, task_run_name=name, retries=_RETRIES.get(name, 0))
     return named(command, folder)

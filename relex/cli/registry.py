@@ -11,8 +11,14 @@ commands = typer.Typer()
 _PANEL = "Registry"
 
 ModelArgument = Annotated[
-    str, typer.Argument(help="models:/NAME@ALIAS or models:/NAME/VERSION; models:/ may be left out.")
+    str,
+    typer.Argument(metavar="VERSION", help="NAME/NUMBER or NAME@ALIAS of a registered model; models:/ may go before."),
 ]
+TrackingUriOption = Annotated[
+    Optional[str],
+    typer.Option(help="The registry, if not params.yaml's; without params.yaml it is sqlite:///mlflow.db here."),
+]
+ModelOption = Annotated[Optional[str], typer.Option(help="The registered model's name, if not params.yaml's.")]
 OutOption = Annotated[Path, typer.Option("--out", help="The folder to write; it must not exist yet.")]
 
 
@@ -38,8 +44,9 @@ def register(
     """
     if proof is not None:
         from relex.registry import proven
+        from relex.registry.named import meant
 
-        typer.echo(proven.register_proof(proven.named(model, tracking_uri), proof))
+        typer.echo(proven.register_proof(meant(model, tracking_uri).registry, proof))
         return
     if model is not None or tracking_uri is not None:
         raise typer.BadParameter("--model and --tracking-uri go with --from")
@@ -61,25 +68,32 @@ def live() -> None:
 @commands.command(rich_help_panel=_PANEL)
 def promote(
     version: Annotated[
-        Optional[str], typer.Argument(help="A version number; without it, the decision's winner.")
+        Optional[str],
+        typer.Argument(help="A version: its NUMBER, NAME/NUMBER or NAME@ALIAS; without it, the decision's winner."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Promote without a passing decision; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Recorded in the history.")] = "",
+    model: ModelOption = None,
+    tracking_uri: TrackingUriOption = None,
 ) -> None:
     """Move the alias `champion`, with its tags and history, to a version that a decision proved better."""
-    from relex.params.load import read_params
     from relex.registry import promotion as action
+    from relex.registry.named import of_version
 
-    typer.echo(action.promote(read_params(), version, force=force, reason=reason))
+    typer.echo(action.promote(of_version(version, tracking_uri, model), version, force=force, reason=reason))
 
 
 @commands.command(rich_help_panel=_PANEL)
-def rollback(reason: Annotated[str, typer.Option(help="Recorded in the history.")]) -> None:
+def rollback(
+    reason: Annotated[str, typer.Option(help="Recorded in the history.")],
+    model: ModelOption = None,
+    tracking_uri: TrackingUriOption = None,
+) -> None:
     """Give the alias `champion` back to the version that held it before."""
-    from relex.params.load import read_params
     from relex.registry import promotion as action
+    from relex.registry.named import meant
 
-    typer.echo(action.rollback(read_params(), reason=reason))
+    typer.echo(action.rollback(meant(model, tracking_uri), reason=reason))
 
 
 @commands.command(rich_help_panel=_PANEL)
@@ -87,67 +101,77 @@ def history(
     at: Annotated[
         Optional[str], typer.Option(help="A date or moment in UTC (2026-11-23, 2026-11-23T04:00): champion then.")
     ] = None,
+    model: ModelOption = None,
+    tracking_uri: TrackingUriOption = None,
 ) -> None:
     """Who was champion when, since when, and why."""
-    from relex.params.load import read_params
     from relex.registry import history as action
+    from relex.registry.named import meant
 
-    typer.echo(action.history(read_params(), at))
+    typer.echo(action.history(meant(model, tracking_uri), at))
 
 
 @commands.command(rich_help_panel=_PANEL)
-def fetch(model: ModelArgument, out: OutOption) -> None:
+def fetch(version: ModelArgument, out: OutOption, tracking_uri: TrackingUriOption = None) -> None:
     """Download a registered model and check that the bytes are the ones that were evaluated."""
-    from relex.params.load import read_params
     from relex.registry import fetch as action
+    from relex.registry.named import of_version
 
-    typer.echo(action.fetch(read_params(), model, out))
+    typer.echo(action.fetch(of_version(version, tracking_uri), version, out))
 
 
 @commands.command(rich_help_panel=_PANEL)
-def lineage(model: ModelArgument) -> None:
+def lineage(version: ModelArgument, tracking_uri: TrackingUriOption = None) -> None:
     """Print what a registered model descends from, and check that its bytes still hash to it."""
-    from relex.params.load import read_params
     from relex.registry import lineage as action
+    from relex.registry.named import of_version
 
-    typer.echo(action.lineage(read_params(), model))
+    typer.echo(action.lineage(of_version(version, tracking_uri), version))
 
 
 @commands.command(rich_help_panel=_PANEL)
 def rebuild(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    version: Annotated[str, typer.Argument(help="Its version number.")],
+    version: ModelArgument,
+    number: Annotated[Optional[str], typer.Argument(help="The number apart, after NAME alone.")] = None,
     out: Annotated[Optional[Path], typer.Option(help="Keep the rebuilt checkpoint in this folder.")] = None,
 ) -> None:
-    """Make a version's weights again from the DVC artifacts, and say whether they are identical."""
-    from relex.params.load import read_params
+    """Make a version's weights again from the DVC artifacts, and say whether they are identical.
+
+    It needs the project, with params.yaml and DVC, that made the version.
+    """
     from relex.registry import rebuild as action
 
-    typer.echo(action.rebuild(read_params(), name, version, out))
+    typer.echo(action.rebuild(action.of_project(), version if number is None else f"{version}/{number}", out))
 
 
 @commands.command(rich_help_panel=_PANEL)
 def relocate(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only say what would change.")] = False,
+    tracking_uri: TrackingUriOption = None,
 ) -> None:
     """Mend a registry in this folder's database that still names its files in the folder it was made in."""
-    from relex.params.load import read_params
     from relex.registry import relocate as action
+    from relex.registry.named import meant
 
-    typer.echo(action.relocate(read_params(), yes=yes))
+    typer.echo(action.relocate(meant(None, tracking_uri, of_all=True), yes=yes))
 
 
 @commands.command(rich_help_panel=_PANEL)
 def serve(
-    model: ModelArgument,
+    version: ModelArgument,
     host: Annotated[str, typer.Option(help="Where the server listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8000,
+    tracking_uri: TrackingUriOption = None,
 ) -> None:
-    """Fetch a registered model and serve it with vLLM's own server until stopped; prints a curl line."""
-    from relex.params.load import read_params
-    from relex.registry.fetch import fetch_to_serve
-    from relex.registry.serve import serve as serve_folder
+    """Fetch a registered model and serve it with vLLM's own server until stopped; prints a curl line.
 
-    params = read_params()
-    folder, prompt = fetch_to_serve(params, model)
-    raise SystemExit(serve_folder(params, folder, model.removeprefix("models:/"), prompt, host, port))
+    It answers as in the evaluation. What the server itself says is in .relex/serve-PORT.log.
+    """
+    from relex.registry import serve as action
+    from relex.registry.fetch import fetch_to_serve
+    from relex.registry.named import of_version
+
+    params = of_version(version, tracking_uri)
+    folder, prompt = fetch_to_serve(params, version)
+    name = version.removeprefix("models:/")
+    raise SystemExit(action.serve(action.engine_of(params, folder), folder, name, prompt, host, port))

@@ -21,7 +21,7 @@ from relex.nights import arrived as arrivals
 from relex.nights.present import campaign_of, settings_of, told
 from relex.params.load import Params
 from relex.registry import champion as champions
-from relex.registry import history
+from relex.registry import history, last_known
 from relex.registry.store.connection import RegistryUnreachable
 from relex.stages.evaluate.suites.params import files_of as suite_files
 from relex.stages.problems.params import files_of as problem_files
@@ -55,7 +55,7 @@ def _begin(params: Params) -> str:
     champion, said = _champion(params, hop)
     night = found.nights[-1].night + 1
     checkpoints = arrived.checkpoints if arrived else ()
-    asked = _asked(params)
+    asked = None if said else champions.asked(params)  # said: the registry is away, and the count goes on here
     new = policy.following(
         hop, found, params.nights, champion, night=night, number=1, checkpoints=checkpoints, asked=asked
     )
@@ -77,8 +77,9 @@ def end(params: Params) -> str:
         ledger.append(account.night_row(hop, found, ended.why, settings))
         return f"night {hop.night} ended: {ended.why}{said}{_offer(params, hop, row)}"
     night, number = hop.night, hop.hop + 1
-    new = policy.following(hop, found, params.nights, champion, night=night, number=number, asked=_asked(params))
-    return _begun(params, new)
+    asked = None if said else champions.asked(params)
+    new = policy.following(hop, found, params.nights, champion, night=night, number=number, asked=asked)
+    return _begun(params, new) + said
 
 
 def fetch(params: Params) -> str:
@@ -159,8 +160,9 @@ def _weights(params: Params, hop: Hop) -> None:
 
 
 def _champion(params: Params, hop: Hop) -> tuple[Model | None, str]:
-    """Who is champion; where the registry is away, the one that the hop met, whose weights are here. InputError where
-    the registry that is named now knows none and the history of this model does: nights would start over."""
+    """Who is champion, and what is to be said of it; where the registry is away, the one that the history or the hop
+    knows last and whose weights are here, else RegistryUnreachable. InputError where the registry that is named now
+    knows none and the history of this model does: nights would start over."""
     try:
         found = champions.present(params)
         if found is None and (known := _last_known(params.registry.model)):
@@ -173,17 +175,11 @@ def _champion(params: Params, hop: Hop) -> tuple[Model | None, str]:
             )
         return found, ""
     except RegistryUnreachable as error:
-        if hop.champion is not None and not champions.held(hop.champion, workspace.CHAMPION_WEIGHTS):
+        found, why = last_known.champion(hop.champion, params.registry.model)
+        if found is not None and not (champions.held(found, workspace.CHAMPION_WEIGHTS) or last_known.is_cached(found)):
             raise
-        return hop.champion, f"; the registry cannot be reached, the champion is taken as last known: {error}"
-
-
-def _asked(params: Params) -> int | None:
-    """The slice that the champion was proven on; None also where the registry is away: the count goes on here."""
-    try:
-        return champions.asked(params)
-    except RegistryUnreachable:
-        return None
+        away = f"the registry cannot be reached ({error.where}: {error.found})"
+        return found, f"; {away}, the champion is taken as last known: {why}"
 
 
 def _last_known(model: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from relex.params.load import Params
-from relex.registry.serve import SERVER, options
+from relex.registry.serve import SERVER, Engine, options
 from relex.registry.store.night import accuracy, suites
 from relex.stages.train.params import AnyTrain, Imported
 
@@ -75,7 +75,7 @@ for want of a package named `vllm`, while this one works on both; the variable, 
 ```bash
 relex fetch models:/{name}@champion --out model   # or MLflow's own: mlflow artifacts download
 VLLM_CPU_KVCACHE_SPACE={params.evaluate.cpu_kv_cache_gib} python -m {SERVER} --model model \\
-  --served-model-name {shlex.quote(name)} {shlex.join(options(params))}
+  --served-model-name {shlex.quote(name)} {shlex.join(options(Engine.of(params.evaluate)))}
 ```
 """
 

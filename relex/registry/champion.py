@@ -10,9 +10,10 @@ from relex.checkpoints.digest import model_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.core.hop import Model
 from relex.params.load import Params
+from relex.registry import history, last_known
 from relex.registry.fetch import fetch_verified, identified
 from relex.registry.store import facts, models, moves, versions
-from relex.registry.store.connection import connect, exists, registry_errors
+from relex.registry.store.connection import RegistryUnreachable, connect, exists, registry_errors
 from relex.registry.store.versions import CHAMPION, Reference, Version
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _version(params: Params) -> Version | None:
     with registry_errors(params):
         connection = connect(params)
         moves.settle(connection)
+        history.mirror(connection)  # what a night knows where the registry is away at the next one's begin
         found = versions.by_alias(connection, CHAMPION)
         return None if found is None else identified(connection, found)
 
@@ -62,13 +64,23 @@ def _version(params: Params) -> Version | None:
 def put(params: Params, model: Model | None, folder: Path) -> None:
     """Have exactly this model's weights in `folder`, and nothing there for None.
 
-    Asked of the registry only where they are not there yet; CorruptArtifact where it has another model by that number.
+    Asked of the registry only where they are not there yet; where it is away, of DVC's cache by what history.jsonl
+    says. CorruptArtifact where either has another model.
     """
     if model is None:
         shutil.rmtree(folder, ignore_errors=True)
         return
     if held(model, folder):
         return
+    try:
+        _fetch(params, model, folder)
+    except RegistryUnreachable:
+        if not last_known.is_cached(model):
+            raise
+        last_known.put(model, folder)
+
+
+def _fetch(params: Params, model: Model, folder: Path) -> None:
     with registry_errors(params):
         connection = connect(params)
         version = identified(connection, _numbered(connection, model))

@@ -12,7 +12,7 @@ from relex.core.atomic import new_folder, read_json, scratch_folder
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact
 from relex.core.workspace import STATE
-from relex.params.load import Params
+from relex.params.registry import Registered
 from relex.registry.store import models, versions
 from relex.registry.store.connection import connect, registry_errors
 from relex.registry.store.versions import MODEL_TAG, Version
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 SERVED = STATE / "served"
 
 
-def fetch(params: Params, model: str, out: Path) -> str:
+def fetch(params: Registered, model: str, out: Path) -> str:
     """Write the checkpoint folder of a registered model to `out`, once it hashes to what was evaluated."""
     with registry_errors(params):
-        connection = connect(params)
+        connection = connect(params, make=False)
         version = identified(connection, versions.find(connection, versions.parse(model)))
         fetch_verified(connection, version, Path(out))
     return f"{model}: version {version.number}, model {version.model_sha256[:12]} verified, in {out}"
 
 
-def fetch_to_serve(params: Params, model: str) -> tuple[Path, str]:
+def fetch_to_serve(params: Registered, model: str) -> tuple[Path, str]:
     """The verified checkpoint folder of a registered model, kept for the next time, and an example prompt of it."""
     with registry_errors(params):
-        connection = connect(params)
+        connection = connect(params, make=False)
         version = identified(connection, versions.find(connection, versions.parse(model)))
         folder = SERVED / version.model_sha256[:16]
         if not _kept(connection, version, folder):

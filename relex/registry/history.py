@@ -11,7 +11,7 @@ from typing import Any
 from relex.core.atomic import write_text
 from relex.core.errors import CorruptArtifact, InputError
 from relex.core.workspace import HISTORY
-from relex.params.load import Params
+from relex.params.registry import Registered
 from relex.registry.store import log
 from relex.registry.store.connection import Connection, RegistryUnreachable, connect, exists, registry_errors
 from relex.registry.store.versions import CHAMPION, FORCED_TAG, by_number
@@ -25,18 +25,35 @@ def mirror(connection: Connection) -> None:
 
     The file may hold moves of other registries too (a clone that began its own): moves are told apart by their id.
     """
-    moved = [_line(slot) for slot in log.read(connection) if slot.outcome == "done"]
-    lines = read()
-    known = {line["id"] for line in lines}
-    new = [line for line in moved if line["id"] not in known]
+    moved, lines = _moved(connection), read()
+    new = _lacking(lines, moved)
     if new:
-        new = [line | {"right": _right(connection, line["run"])} for line in new]
+        new = [line | _made(connection, line["to"]) | {"right": _right(connection, line["run"])} for line in new]
         write_text(HISTORY, "".join(json.dumps(line, sort_keys=True) + "\n" for line in (*lines, *new)))
     if moved:
         _show(connection, moved)
     for slot in log.read(connection) if any(line["forced"] for line in moved) else []:
         if slot.outcome == "done" and slot.move.forced:
             _mark_forced(connection, slot.move)
+
+
+def _moved(connection: Connection) -> list[dict[str, Any]]:
+    """The moves of the registry's own log that were carried out, as lines of the file but for what came of a night."""
+    return [_line(slot) for slot in log.read(connection) if slot.outcome == "done"]
+
+
+def _lacking(lines: list[dict[str, Any]], moved: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = {line["id"] for line in lines}
+    return [line for line in moved if line["id"] not in known]
+
+
+def _made(connection: Connection, number: str | None) -> dict[str, Any]:
+    """Where DVC has the weights of the version that came: they are found by it where the registry is away."""
+    version = by_number(connection, number) if number is not None else None
+    facts = version.lineage if version is not None else {}
+    if "dvc_md5" not in facts:
+        return {}
+    return {"artifact": {"path": facts["dvc_path"], "md5": facts["dvc_md5"]}}
 
 
 def _right(connection: Connection, run: str | None) -> dict[str, float]:
@@ -95,20 +112,21 @@ def read() -> list[dict[str, Any]]:
     return lines
 
 
-def history(params: Params, at: str | None = None) -> str:
+def history(params: Registered, at: str | None = None) -> str:
     """The moves of the model as a table, or with `at` who was champion then.
 
-    The registry is asked for moves that the file lacks; where it cannot be reached the file answers alone.
+    The registry is asked for moves that the file lacks; where it cannot be reached the file answers alone. Nothing is
+    written: whoever moves an alias completes the file.
     """
     moment = _moment(at) if at else ""
-    note = ""
+    known, note = read(), ""
     try:
         if exists(params):
             with registry_errors(params):
-                mirror(connect(params))
+                known += _lacking(known, _moved(connect(params)))
     except RegistryUnreachable as error:
         note = f"\n(from {HISTORY} alone: {error})"
-    lines = [line for line in read() if line["model"] == params.registry.model]
+    lines = [line for line in known if line["model"] == params.registry.model]
     if at:
         line = champion_at(lines, params.registry.model, moment)
         if line is None or line["to"] is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relex.core.atomic import scratch_folder
 from relex.core.workspace import STATE
-from relex.params.load import Params
+from relex.params.registry import Registered
 from relex.registry.fetch import fetch_verified, identified
 from relex.registry.store import models, versions
 from relex.registry.store.connection import Connection, connect, registry_errors
@@ -12,14 +12,14 @@ from relex.registry.store.needs import GIVEN_UP_TAG
 from relex.registry.store.versions import Version
 
 
-def lineage(params: Params, model: str) -> str:
+def lineage(params: Registered, model: str) -> str:
     """What a registered model descends from, once every byte of it hashes to what was recorded; else CorruptArtifact.
 
     Checked: the model (weights, configuration, tokenizer) against the version's tag, every file against lineage.json,
     lineage.json against the tags.
     """
     with registry_errors(params):
-        connection = connect(params)
+        connection = connect(params, make=False)
         version = identified(connection, versions.find(connection, versions.parse(model)))
         facts = models.read_lineage(connection, version)
         with scratch_folder(STATE, "lineage") as temporary:
@@ -59,5 +59,5 @@ def descent(connection: Connection, version: Version) -> list[str]:
         start = facts.get("start")
         if start is None:
             return [*told, facts.get("base", "a base that is not recorded")]
-        found = versions.by_number(connection, start.removeprefix("version "))
+        found = versions.by_number(connection, start.removeprefix("version "), version.name)
     return [*told, "a version that is not in the registry any more"]

@@ -9,6 +9,7 @@ from relex.core import workspace
 from relex.core.atomic import scratch_folder
 from relex.core.errors import InputError
 from relex.params.load import Params
+from relex.params.registry import Registered
 from relex.registry import fetch, history
 from relex.registry.store import evidence, log, models, moves, night, versions
 from relex.registry.store.connection import connect, registry_errors
@@ -28,9 +29,11 @@ class Ground:
     competed_with: str | None = None
 
 
-def promote(params: Params, version: str | None = None, *, force: bool = False, reason: str = "") -> str:
+def promote(params: Registered, version: str | None = None, *, force: bool = False, reason: str = "") -> str:
     """Move `champion` to the decision's winner, or to `version` if a decision passes for exactly its model.
 
+    version: a number of params.registry.model, or as versions.parse reads it. Without a project (params is not all of
+    params.yaml) there is no night whose winner could be meant: it has to be named.
     Without a version, a night that ends without promotion (nothing better, already champion, overtaken by another
     night, taken back since) says so and changes nothing. Naming a version that may not be promoted is an InputError,
     unless `force` with a `reason`, which are recorded.
@@ -40,11 +43,16 @@ def promote(params: Params, version: str | None = None, *, force: bool = False, 
     if force and version is None:
         raise InputError("a forced promotion needs a version", where="--force", todo="name the version to promote")
     if version is None:
+        if not isinstance(params, Params):
+            raise InputError(
+                "nothing says which version", where="relex promote", todo="name it, or run in the project's root"
+            )
         return _promote_winner(params)
     with registry_errors(params):
-        connection = connect(params)
+        connection = connect(params, make=False)
+        reference = versions.parse(version, connection.model)
         settled = _settled(connection)
-        chosen = versions.find(connection, versions.parse(f"{connection.model}/{version}"))
+        chosen = versions.find(connection, reference)
         ground = Ground(reason, forced=True) if force else _ground(params, connection, chosen, settled.state)
         if isinstance(ground, str):
             raise InputError(
@@ -95,12 +103,12 @@ def _move_champion(connection: Connection, chosen: Version, ground: Ground, sett
     return f"promoted: {connection.model} version {chosen.number} is the champion{since}"
 
 
-def rollback(params: Params, *, reason: str) -> str:
+def rollback(params: Registered, *, reason: str) -> str:
     """Give `champion` back to the version that held it before; InputError when there is none."""
     if not reason.strip():
         raise InputError("a rollback needs its reason", where="--reason")
     with registry_errors(params):
-        connection = connect(params)
+        connection = connect(params, make=False)
         settled = _settled(connection)
         state = settled.state
         back = state[PREVIOUS]
@@ -144,7 +152,7 @@ def _settled(connection: Connection) -> moves.Settled:
     return settled
 
 
-def _ground(params: Params, connection: Connection, chosen: Version, state: moves.State) -> Ground | str:
+def _ground(params: Registered, connection: Connection, chosen: Version, state: moves.State) -> Ground | str:
     """The decision that moves `champion` to a version now, or the reason why none does."""
     ground = _decision_for(params, connection, chosen)
     if ground is None:
@@ -166,12 +174,12 @@ def _ground(params: Params, connection: Connection, chosen: Version, state: move
     return ground
 
 
-def _decision_for(params: Params, connection: Connection, chosen: Version) -> Ground | None:
+def _decision_for(params: Registered, connection: Connection, chosen: Version) -> Ground | None:
     """The decision that passes for a version: the one that stands in metrics/, else the one it was registered with.
 
     Either is made again from its rows; InputError when they do not give it.
     """
-    if workspace.DECISION.is_file():
+    if isinstance(params, Params) and workspace.DECISION.is_file():
         standing = night.read()
         if standing.passes(model_of(chosen)):
             standing = evidence.proven(params)

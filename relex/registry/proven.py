@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from relex.core.digest import file_sha256, folder_sha256, json_sha256
 from relex.core.errors import InputError
-from relex.core.workspace import PARAMS
-from relex.params.load import read_params
 from relex.params.redact import redact, redacted
 from relex.params.registry import Alone, Registry
 from relex.proving.evidence import Evidence, proven
@@ -20,7 +17,7 @@ from relex.registry import card
 from relex.registry.register import challenge, create_version
 from relex.registry.store import evidence, models, moves, runs, versions
 from relex.registry.store.connection import connect, registry_errors
-from relex.registry.store.facts import licence_of, software
+from relex.registry.store.facts import engine, licence_of, software
 from relex.registry.store.night import Decision, Winner
 
 
@@ -54,22 +51,6 @@ def register_proof(registry: Registry, out: Path) -> str:
         runs.attach_metrics(connection, run, model_id, found.evaluation, winner.name)
         version = create_version(connection, model_id, run, facts, "copy")
         return f"registered: {registry.model} version {version.number}. Proof: run {run}"
-
-
-def named(model: str | None, tracking_uri: str | None) -> Registry:
-    """The registry that is meant: the project's, where there is one, else a database here; InputError without a name
-    for the model."""
-    given = {name: value for name, value in (("model", model), ("tracking_uri", tracking_uri)) if value is not None}
-    if PARAMS.is_file():
-        known = read_params().registry.model_dump()
-    elif model is None:
-        raise InputError("nothing says what the registered model is called", where="--model", todo="name it")
-    else:
-        known = {"tracking_uri": "sqlite:///mlflow.db", "experiment": "nightly"}
-    try:
-        return Registry.model_validate(known | given)
-    except ValidationError as error:
-        raise InputError("not a name of a registered model", where="--model", found=error.errors()[0]["msg"]) from None
 
 
 def _decision(found: Evidence) -> Decision:
@@ -116,7 +97,11 @@ def _lineage(folder: ProofFolder, found: Evidence, decision: Decision, winner: W
         "trajectory": {"sha256": None, "steps": [], "codec": None},
         "extrapolate": {},
         "fit_sha256": None,
-        "evaluation": {"protocol_sha256": json_sha256(evaluation), "rows_sha256": folder_sha256(folder.rows)},
+        "evaluation": {
+            "protocol_sha256": json_sha256(evaluation),
+            "rows_sha256": folder_sha256(folder.rows),
+            "engine": engine(evaluation),
+        },
         "decision": {
             "sha256": decision.sha256,
             "outcome": decision.outcome,

@@ -9,8 +9,8 @@ from typing import Any
 from relex.checkpoints.digest import model_sha256, weights_sha256
 from relex.core.atomic import scratch_folder
 from relex.core.errors import CorruptArtifact, InputError
-from relex.core.workspace import STATE
-from relex.params.load import Params
+from relex.core.workspace import PARAMS, STATE
+from relex.params.load import Params, read_params
 from relex.registry.fetch import identified
 from relex.registry.store import dvc_objects, models, versions
 from relex.registry.store.connection import connect, registry_errors
@@ -18,18 +18,31 @@ from relex.registry.store.needs import GIVEN_UP_TAG
 from relex.registry.store.versions import Version
 
 
-def rebuild(params: Params, name: str, version: str, out: Path | None = None) -> str:
+def of_project() -> Params:
+    """All of params.yaml; InputError outside a project: only one's DVC has what weights are made from."""
+    if not PARAMS.is_file():
+        raise InputError(
+            "weights are made again in the DVC project that made them, and this is none",
+            where=PARAMS,
+            found="no such file",
+            todo="run in the project's root; `relex fetch` gets the registered weights anywhere",
+        )
+    return read_params()
+
+
+def rebuild(params: Params, version: str, out: Path | None = None) -> str:
     """Predict the weights again from base and window, and say whether they are the registered ones, bit for bit.
 
-    Nothing but the version is asked for: base and trajectory come out of DVC by hash. With `out`, the rebuilt folder
-    is kept. InputError when DVC has the artifacts no more, as where retention let go of them; CorruptArtifact when they
-    are not the recorded ones.
+    version: as versions.parse reads it; nothing else is asked for: base and trajectory come out of DVC by hash. With
+    `out`, the rebuilt folder is kept. InputError when DVC has the artifacts no more, as where retention let go of them;
+    CorruptArtifact when they are not the recorded ones.
     """
     if out is not None and out.exists():
         raise InputError("the output already exists", where=out, todo="remove it or name another output")
     with registry_errors(params):
-        connection = connect(params)
-        found = identified(connection, versions.find(connection, versions.parse(f"{name}/{version}")))
+        connection = connect(params, make=False)
+        reference = versions.parse(version, params.registry.model)
+        found = identified(connection, versions.find(connection, reference))
         facts = models.read_lineage(connection, found)
     with scratch_folder(STATE, "rebuild") as temporary:
         made = _make(facts, temporary, found)

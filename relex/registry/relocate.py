@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from relex.core.errors import InputError
-from relex.params.load import Params
 from relex.params.redact import redact
+from relex.params.registry import Registered
 from relex.registry.store import places
 from relex.registry.store.connection import database_file, registry_errors
 from relex.registry.store.places import Place
 
 
-def relocate(params: Params, *, yes: bool = False) -> str:
+def relocate(params: Registered, *, yes: bool = False) -> str:
     """Say which places of files in the registry are absolute, and with `yes` make them relative to this folder.
 
     Nothing is written without `yes`, no file is touched with it. InputError for a registry that is not a file of this

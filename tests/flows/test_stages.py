@@ -41,7 +41,7 @@ def test_hints_for_a_person_at_a_terminal_are_not_logged():
 
 
 def test_exit_code_two_is_bad_input_with_the_commands_own_words():
-    with pytest.raises(InputError, match="relex: the base is missing") as caught:
+    with pytest.raises(InputError, match="^the base is missing$") as caught:
         run_command(
             python("import sys; print('noise'); print('relex: the base is missing'); sys.exit(2)"), lambda line: None
         )

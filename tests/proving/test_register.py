@@ -50,6 +50,48 @@ def test_the_winner_becomes_a_version_once_and_champion_on_its_own_rows(project:
     refused(relex(project, "rebuild", "mine", "1"), "not in DVC")
 
 
+def test_a_proof_is_registered_read_and_promoted_without_a_project(project: Path, here: Path) -> None:
+    database = ("--tracking-uri", f"sqlite:///{project}/mine.db")
+    mine = ("--model", "mine", *database)
+    said = relex(project, "history", *mine)
+    assert said.stdout == "mine: no champion so far\n", said.stderr
+    refused(relex(project, "lineage", "mine/1", *database), "there is no registry", "mine.db")
+    assert not (project / "mine.db").exists()
+    assert relex(project, "register", "--from", "proof", *mine).returncode == 0
+    for command, told in (
+        (("lineage", "models:/mine/1"), "no DVC run stands behind it"),
+        (("fetch", "mine@challenger", "--out", "got"), "verified, in got"),
+        (("promote", "mine/1"), "promoted: mine version 1 is the champion"),
+        (("lineage", "mine@champion"), "verified: the model"),
+    ):
+        done = relex(project, *command, *database)
+        assert told in done.stdout, done.stderr
+    assert (project / "got/model.safetensors").is_file()
+    models = ["--base", "base", "--last", "45=base", "--candidate", "300=checkpoint-45"]
+    assert prove(here, "other", models=models).returncode == 0
+    assert "version 2" in relex(project, "register", "--from", str(here / "other"), *mine).stdout
+    forced = ("--force", "--reason", "to see")
+    done = relex(project, "promote", "2", *forced, *mine)
+    assert "promoted: mine version 2 is the champion, after version 1" in done.stdout, done.stderr
+    done = relex(project, "rollback", "--reason", "seen", *mine)
+    assert "rolled back: mine version 1 is the champion" in done.stdout, done.stderr
+    told = relex(project, "history", *mine).stdout
+    assert [line.split(" by ")[0][22:] for line in told.splitlines()] == [
+        "promote: none -> 1",
+        "promote: 1 -> 2",
+        "rollback: 2 -> 1",
+    ]
+
+
+def test_what_is_not_said_without_a_project_is_asked_for(project: Path) -> None:
+    for command in (("history",), ("rollback", "--reason", "x"), ("promote", "1"), ("promote",)):
+        refused(relex(project, *command), "--model: nothing says what the registered model is called")
+    refused(relex(project, "promote", "mine/1", "--model", "other"), "another model than the version's")
+    refused(relex(project, "promote", "--model", "mine"), "nothing says which version")
+    refused(relex(project, "rebuild", "mine/1"), "DVC project", "params.yaml")
+    assert [path.name for path in project.iterdir()] == ["proof"]
+
+
 def test_rows_that_were_changed_or_lost_in_the_store_promote_nothing(project: Path) -> None:
     assert relex(project, *REGISTER).returncode == 0
     with_params(project)

@@ -145,7 +145,7 @@ def test_a_version_is_rebuilt_bit_for_bit_from_what_dvc_holds(project: Path) -> 
     expected = model_sha256(Path("candidates/step_000020"))
     for name in ("base", "trajectory", "candidates"):
         shutil.rmtree(name)
-    said = rebuild(params, "sort-digits", "1", project / "again")
+    said = rebuild(params, "sort-digits/1", project / "again")
     assert "identical" in said
     assert "NOT" not in said
     assert model_sha256(Path("again")) == expected
@@ -160,7 +160,7 @@ def test_a_version_that_a_variant_made_is_rebuilt_by_that_variant(project: Path)
     (path,) = Path("mlartifacts/models").glob("*/artifacts/lineage.json")
     asked = json.loads(path.read_text())["extrapolate"]
     assert (asked["rank"], asked["anchor"], asked["first"], asked["targets"]) == ("full", "last", 2, [20])
-    said = rebuild(params, "sort-digits", "1", project / "again")
+    said = rebuild(params, "sort-digits/1", project / "again")
     assert "NOT" not in said
     assert model_sha256(Path("again")) == expected != model_sha256(Path("candidates/step_000020"))
 
@@ -172,11 +172,11 @@ def test_a_rebuild_that_comes_out_otherwise_says_so(project: Path) -> None:
     facts = json.loads(path.read_text())
     facts["extrapolate"]["targets"] = [21]
     path.write_text(json.dumps({**facts, "step": 21}))
-    assert "NOT identical" in rebuild(params, "sort-digits", "1")
+    assert "NOT identical" in rebuild(params, "sort-digits/1")
     facts["trajectory"]["sha256"] = "0" * 64
     path.write_text(json.dumps(facts))
     with pytest.raises(CorruptArtifact, match="another than the recorded one"):
-        rebuild(params, "sort-digits", "1")
+        rebuild(params, "sort-digits/1")
 
 
 def test_a_rebuild_without_dvc_artifacts_says_what_is_missing(project: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_rebuild_without_dvc_artifacts_says_what_is_missing(project: Path) -> 
     record(project)
     register(params)
     with pytest.raises(InputError, match="not in DVC"):
-        rebuild(params, "sort-digits", "1")
+        rebuild(params, "sort-digits/1")
 
 
 def cached(path: str) -> Path:
@@ -229,7 +229,7 @@ def test_a_flip_in_the_dvc_cache_is_found_when_it_is_checked_out(project: Path) 
     base = cached("base/model.safetensors")
     flip(base)
     with pytest.raises(CorruptArtifact, match=f"{base.name}: DVC's object is not what"):
-        rebuild(params, "sort-digits", "1")
+        rebuild(params, "sort-digits/1")
     assert not Path("got").exists()
     assert not [path for path in Path(".relex").iterdir() if path.is_dir()]
 

@@ -65,8 +65,8 @@ def install(patch: pytest.MonkeyPatch, at: int, action: Callable[[], None]) -> l
     """Make every connection from now on a Failing one; the list receives them."""
     real, made = registry_client.connect, []
 
-    def connect(params: Params) -> Connection:
-        connection = real(params)
+    def connect(params: Params, *, make: bool = True) -> Connection:
+        connection = real(params, make=make)
         made.append(Failing(connection.client, at, action))
         return dataclasses.replace(connection, client=made[-1])
 

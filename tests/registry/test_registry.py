@@ -191,6 +191,30 @@ def test_two_promotions_and_a_rollback_give_the_right_aliases_statuses_and_histo
     assert history(params, "2001-01-01") == "sort-digits: no champion at 2001-01-01T23:59:59Z"
 
 
+def test_the_history_is_read_whole_and_nothing_is_written(project: Path, params: Params) -> None:
+    promote_two(project, params)
+    whole = history(params)
+    page = connect(params).client.get_registered_model("sort-digits").last_updated_timestamp
+    kept = Path("history.jsonl").read_text().splitlines(keepends=True)
+    Path("history.jsonl").write_text(kept[0])  # as in a checkout that did not make the second promotion
+    assert history(params) == whole
+    assert Path("history.jsonl").read_text() == kept[0]
+    assert connect(params).client.get_registered_model("sort-digits").last_updated_timestamp == page
+    Path("history.jsonl").unlink()
+    assert "version 2 was champion" in history(params, "2999-01-01")
+    assert not Path("history.jsonl").exists()
+
+
+@pytest.mark.parametrize("version", ["2", "sort-digits/2", "models:/sort-digits/2", "sort-digits@challenger"])
+def test_a_version_is_named_to_a_promotion_in_every_way(project: Path, params: Params, version: str) -> None:
+    first = finish_night(project, 1, champion=None)
+    register(params)
+    promote(params)
+    finish_night(project, 2, champion=first)
+    register(params)
+    assert promote(params, version) == "promoted: sort-digits version 2 is the champion, after version 1"
+
+
 def test_a_decision_that_was_rolled_back_does_not_promote_again_unless_forced_with_a_reason(
     project: Path, params: Params
 ) -> None:
@@ -352,7 +376,6 @@ def test_an_alias_that_was_moved_by_other_means_is_seen_and_recorded(project: Pa
     promote_two(project, params)
     connect(params).client.set_registered_model_alias("sort-digits", "champion", "1")
     meet_champion(params)
-    history(params)
     last = json.loads(Path("history.jsonl").read_text().splitlines()[-1])
     assert (last["what"], last["from"], last["to"]) == ("outside", "2", "1")
     assert [slot.outcome for slot in registry_log.read(connect(params))] == ["done"] * 3

@@ -118,7 +118,7 @@ def test_a_prune_killed_anywhere_leaves_nights_that_are_whole_and_the_next_one_f
     killed(_KILL_IN_COLLECT)
     assert not any(kept().values())
     run("dvc", "status", "--quiet")
-    assert "identical (" in rebuild(params, "sort-digits", "2")
+    assert "identical (" in rebuild(params, "sort-digits/2")
     prune(params, yes=True)
 
     [(name, lacking)] = kept().items()
@@ -128,9 +128,9 @@ def test_a_prune_killed_anywhere_leaves_nights_that_are_whole_and_the_next_one_f
     assert tagged <= stored(store)  # a night is forgotten, but what a tag names stays
     assert "nothing to prune" in prune(params, yes=False)
     for number in ("2", "3"):
-        assert "identical (" in rebuild(params, "sort-digits", number)
+        assert "identical (" in rebuild(params, f"sort-digits/{number}")
     with pytest.raises(InputError, match="retention let go of what it was made from") as refused:
-        rebuild(params, "sort-digits", "1")
+        rebuild(params, "sort-digits/1")
     hashes = json.loads(versions.versions(connection)[0].tags["lineage"])
     assert hashes["dvc.base"] in str(refused.value) or hashes["dvc.trajectory"] in str(refused.value)
     said = lineage(params, "sort-digits/1")
@@ -157,6 +157,6 @@ def test_a_version_by_reference_keeps_its_weights_when_its_rebuild_is_let_go(nig
     assert "versions by reference" in page
     for number in ("1", "2", "3"):
         fetch(made.params, f"sort-digits/{number}", tmp_path / number)
-    assert "identical (" in rebuild(made.params, "sort-digits", "2")
+    assert "identical (" in rebuild(made.params, "sort-digits/2")
     with pytest.raises(InputError, match="retention let go"):
-        rebuild(made.params, "sort-digits", "1")
+        rebuild(made.params, "sort-digits/1")

@@ -26,11 +26,12 @@ from relex.registry.store import places
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 # A night must not hang for minutes on a dead server; whoever needs other values sets the variables.
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    _RETRIES: "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -125,11 +126,21 @@ def exists(params: Registered) -> bool:
     return path is None or path.is_file()
 
 
-def connect(params: Registered) -> Connection:
-    """Open params.registry.tracking_uri; call inside `registry_errors`."""
+def connect(params: Registered, *, make: bool = True) -> Connection:
+    """Open params.registry.tracking_uri; call inside `registry_errors`.
+
+    make: whether a database in a file is made where there is none; InputError otherwise, for whoever only reads.
+    """
     uri = params.registry.tracking_uri
     path = database_file(uri)
     if path is not None:
+        if not make and not path.is_file():
+            raise InputError(
+                "there is no registry",
+                where=redact(uri),
+                found=f"no file {path}",
+                todo="run where it lies, or name it with --tracking-uri; `relex register` makes one",
+            )
         uri = f"sqlite:///{path.absolute()}"
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -232,16 +243,27 @@ def _refused(params: Registered, error: Exception) -> InputError:
 
 
 def _unreachable(params: Registered, error: Exception) -> InputError:
+    asked = os.environ.get(_RETRIES, "") if params.registry.tracking_uri.startswith("http") else ""
+    retries = int(asked) if asked.isdecimal() else 0
     return RegistryUnreachable(
         "the registry cannot be reached",
         where=redact(params.registry.tracking_uri),
-        found=_first_line(error),
-        todo="the night's work is kept: run `relex register` and `relex promote` when it answers again",
+        found=f"{_cause(error)}, tried {f'{retries + 1} times' if retries else 'once'}",
+        todo="start it, or correct its address; a night's work is kept, and `make nightly` goes on from it once it "
+        "answers again, as `relex register` and `relex promote` do",
     )
 
 
 _ERRORS = {"full": _full, "damaged": _damaged, "unreachable": _unreachable, "refused": _refused}
 
 
-def _first_line(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
+    """What lies at the bottom of an error, such as: Connection refused. MLflow and urllib3 wrap it in their own words,
+    with the whole address in them."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return redact(error.strerror) if isinstance(error, OSError) and error.strerror else _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
     return redact(" ".join(str(error).split())[:400])

@@ -55,6 +55,13 @@ def get(md5: str, out: Path) -> None:
         made.rename(out)
 
 
+def is_cached(md5: str) -> bool:
+    """Whether the project's cache lists the folder with this hash and has all its files; their bytes are not read."""
+    cache = cache_folder()
+    listed = dvc_hashes.read_listing(md5, cache)
+    return listed is not None and all(dvc_hashes.object_path(one, cache).is_file() for one in listed.values())
+
+
 def cache_folder() -> Path:
     """Where the project's DVC cache keeps its objects; InputError outside a DVC project."""
     with _project() as project:

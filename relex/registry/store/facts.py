@@ -61,6 +61,7 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
         "evaluation": {
             "protocol_sha256": json_sha256(evaluation),
             "rows_sha256": folder_sha256(workspace.EVALUATION) if workspace.EVALUATION.is_dir() else None,
+            "engine": engine(evaluation),
         },
         "decision": {
             "sha256": decision.sha256,
@@ -72,6 +73,12 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
         "spend": {path.stem: read_json(path)["seconds"] for path in sorted(workspace.TIMINGS.glob("*.json"))},
         "software": software(),
     }
+
+
+def engine(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What a server takes to answer as the evaluation's engine did: dtype, and max_model_len in tokens."""
+    known = evaluation.get("protocol", {}).get("engine", {})
+    return {name: known[name] for name in ("dtype", "max_model_len") if name in known}
 
 
 def tags(lineage: dict[str, Any]) -> dict[str, str]:

@@ -233,7 +233,8 @@ def _files_gone(version: Version, file: str = "") -> InputError:
         "the version's files are gone from the artifact store",
         where=version,
         found=f"{file} missing or cut short" if file else "",
-        todo="`relex rebuild` makes the same weights again from the DVC artifacts",
+        todo="a registry in a file is read in the folder that it lies in, `relex relocate` mends one that was moved; "
+        "`relex rebuild` makes the same weights again from the DVC artifacts",
     )
 
 

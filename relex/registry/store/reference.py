@@ -34,7 +34,7 @@ def check(lineage: dict[str, Any]) -> None:
             expected=f"an output {artifact['out']} in dvc.lock",
             todo="`dvc repro`, or registry.mode: copy",
         )
-    with _from_dvc(artifact["path"], artifact["md5"]) as folder:
+    with from_dvc(artifact["path"], artifact["md5"]) as folder:
         found = model_sha256(folder)
     if found != expected:
         raise InputError(
@@ -81,13 +81,13 @@ def _tagged(version: Version) -> Iterator[Path]:
     path, md5 = version.tags.get(PATH_TAG, ""), version.tags.get(MD5_TAG, "")
     if not path or not _MD5.fullmatch(md5):
         raise InputError("the version does not say where its weights are", where=version, found=f"{path!r}, {md5!r}")
-    with _from_dvc(path, md5) as folder:
+    with from_dvc(path, md5) as folder:
         yield folder
 
 
 @contextmanager
-def _from_dvc(path: str, md5: str) -> Iterator[Path]:
-    """The folder `path` of the project as it is in the DVC output with hash `md5`, for a while."""
+def from_dvc(path: str, md5: str) -> Iterator[Path]:
+    """The folder `path` of the project as it is in the DVC output with hash `md5`, for a while; errors as get's."""
     inside = inside_project(path).parts[1:]
     with scratch_folder(STATE, "resolve") as temporary:
         dvc_objects.get(md5, temporary / "out")

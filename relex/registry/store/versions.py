@@ -81,8 +81,13 @@ class Reference:
         return f"models:/{self.name}@{self.alias}" if self.alias else f"models:/{self.name}/{self.version}"
 
 
-def parse(text: str) -> Reference:
-    """`models:/NAME@ALIAS`, `models:/NAME/VERSION`, or either without `models:/`; InputError for anything else."""
+def parse(text: str, model: str | None = None) -> Reference:
+    """`models:/NAME@ALIAS`, `models:/NAME/VERSION`, or either without `models:/`; InputError for anything else.
+
+    model: whose version a number alone is; None where a number alone says too little.
+    """
+    if model is not None and text.isdecimal():
+        text = f"{model}/{text}"
     match = _MODEL.fullmatch(text)
     expected = "models:/NAME@ALIAS or models:/NAME/VERSION, such as models:/sort-digits@champion"
     if match is None or not _NAME.fullmatch(match["name"]):
