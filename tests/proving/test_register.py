@@ -50,6 +50,19 @@ def test_the_winner_becomes_a_version_once_and_champion_on_its_own_rows(project:
     refused(relex(project, "rebuild", "mine", "1"), "not in DVC")
 
 
+def test_a_folder_that_is_no_finished_proof_says_what_one_is(project: Path) -> None:
+    words = [*REGISTER[2:]]
+    nowhere = relex(project, "register", "--from", "nowhere", *words[1:])
+    refused(nowhere, "nowhere: not the folder of a proof", "no such folder", "--out of a `relex prove`")
+    (project / "proof/decision.json").unlink()
+    refused(relex(project, *REGISTER), "did not come to its end", "no decision.json", "the same `relex prove` again")
+    (project / "proof/evaluate.json").write_text("{}")
+    (project / "proof/decision.json").write_text("{}")
+    refused(relex(project, *REGISTER), "not the folder of a proof", "`relex prove`")
+    (project / "proof/evaluate.json").write_text("{")
+    refused(relex(project, *REGISTER), "evaluate.json", "cannot be read as JSON")
+
+
 def test_rows_that_were_changed_or_lost_in_the_store_promote_nothing(project: Path) -> None:
     assert relex(project, *REGISTER).returncode == 0
     with_params(project)
