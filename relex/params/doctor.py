@@ -20,7 +20,8 @@ from relex.params.load import Params
 from relex.params.preflight import faults
 from relex.stages.base.params import HubBase
 from relex.stages.base.size import base_size
-from relex.stages.train.params import AnyTrain, Imported
+from relex.stages.train.params import AnyTrain, Imported, Train
+from relex.stages.train.schedule import fading
 
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
@@ -45,6 +46,8 @@ def examine(path: Path, root: Path | None = None, *, timed: bool = True) -> tupl
     ]
     lines += _night(params, root, timed)
     lines += proof_ahead.sentences(params)
+    if isinstance(params.train, Train) and (fades := fading(params.train)):
+        lines.append(f"training   {fades}")
     if not errors:
         lines.append(f"parameters {path} is sound")
     return "\n".join(lines), errors

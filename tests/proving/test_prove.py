@@ -245,15 +245,6 @@ def test_it_proves_with_vllm(here: Path) -> None:
     assert not (here / ".relex").exists()
 
 
-@pytest.mark.real
-def test_answers_that_are_cut_off_are_said_with_the_options_that_decide_it(here: Path) -> None:
-    done = prove(here, "proof", "--max-tokens", "2", "--min-gain", "0", models=MODELS)
-    assert done.returncode == 0, done.stderr
-    assert "cut off" in done.stdout
-    assert "--max-truncated; how long answers may be: --max-tokens" in done.stdout
-    assert not {word for word in ("evaluate.", "decide.", "train.") if word in done.stdout}
-
-
 def test_every_key_that_a_stage_may_name_is_said_as_an_option() -> None:
     keys = [f"evaluate.{key}" for key in ("budget", "budget.rows", "proof.first", "proof.samples", "dtype", "engines")]
     keys += [f"decide.{key}" for key in Rules.model_fields]

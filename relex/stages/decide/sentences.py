@@ -27,14 +27,17 @@ _ENDED = {"futile": "that became out of reach", "spent": "not proven"}
 def sentence(decision: dict[str, Any], words: Words = OF_NIGHT) -> str:
     """What is done, and the numbers that carry it.
 
-    decision: as decision_of makes it, with `trust`. words: what it says of what a night, or a proof alone, has.
+    decision: as decision_of makes it, with `trust`, and `no_signal` where the training had none. words: what it says of
+    what a night, or a proof alone, has.
     """
     last = decision["verdicts"][-1]
+    kept = "Keep the champion" if decision["winner"] else "Promote nothing"
+    if decision.get("no_signal") and not decision["promote"]:
+        return f"{kept}: {decision['no_signal']}."
     if decision["same_as_champion"]:
         text = f"Keep the champion: the best model, {_call(last['name'], words)}, is the very same model."
         return text + _no_better_one(decision, words)
     if not decision["promote"]:
-        kept = "Keep the champion" if decision["winner"] else "Promote nothing"
         reasons = "; ".join(
             f"{_call(verdict['name'], words)} {_why_not(verdict, words)}" for verdict in decision["verdicts"]
         )

@@ -87,6 +87,8 @@ def replay(rules: Rules, places: Places = NIGHT) -> dict[str, Any]:
     decision["trust"] = found
     for candidate in decision["candidates"]:
         candidate["beyond"] = [] if candidate.get("control") else marks(candidate["step"], found)
+    if isinstance(diagnosis, dict) and "no_signal" in diagnosis:
+        decision["no_signal"] = str(diagnosis["no_signal"])
     decision["sentence"] = sentence(decision, places.words)
     return decision
 
