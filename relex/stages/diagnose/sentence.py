@@ -32,6 +32,8 @@ def says(written: Mapping[str, Any], held: Sequence[Held]) -> str:
         parts.append(f"held-out skill {listed}: {verdict}")
     else:
         parts.append("too few steps for a backtest")
+    if far := written.get("base"):
+        parts.append(far)
     if rounding := written.get("rounding"):
         parts.append(
             f"{rounding['above']:.0%} of the movement lies above the rounding of {'/'.join(rounding['dtypes'])}"

@@ -20,6 +20,7 @@ from relex.core import atomic, workspace
 from relex.core.errors import InputError
 from relex.core.timing import timed
 from relex.forecast.backtest import Held, fitted_counts, held_out
+from relex.forecast.first_move import far_from_base, moves
 from relex.forecast.persistence import persistence
 from relex.forecast.subspace import Array, explained_share, spectrum
 from relex.forecast.weights import Forecast, r_squared
@@ -98,12 +99,22 @@ def diagnosis(
         }
         if rounding := above_rounding(window):
             written["rounding"] = rounding
+        if far := _far(window, found, base):
+            written["base"] = far
         if no_signal is not None:
             written["no_signal"] = no_signal
         if completions is not None and section.scan_horizons:
             written |= _with_completions(window, found, completions, section, request, counts, how)
         written["says"] = says(written, held)
     return written
+
+
+def _far(window: Window, found: Mapping[str, Array], base: Path) -> str | None:
+    """Whether another trainer's checkpoints lie too far from the base that was named for them."""
+    if window.trajectory.manifest.kind != "reference":
+        return None
+    whole = sum(found.values(), np.zeros((len(window.steps), len(window.steps))))
+    return far_from_base(*moves(whole), window.steps, base)
 
 
 def _with_completions(
