@@ -32,13 +32,17 @@ def same_content(steps: Iterable[tuple[int, Sequence[str]]]) -> list[list[int]]:
     return _groups((tuple(hashes), step) for step, hashes in steps)
 
 
-def warn(groups: Sequence[Sequence[int]], where: object) -> None:
+SAVED = "frozen weights or a repeated save?"  # what may be behind it where checkpoints were saved
+TRAINED = "nothing was learnt between them: no differences in reward within a group, or a learning rate of zero"
+
+
+def warn(groups: Sequence[Sequence[int]], where: object, why: str = SAVED) -> None:
     """One line on stderr however many there are; nothing for none."""
     if groups:
         shown = "; ".join(_group(steps) for steps in groups[:_SHOWN])
         more = f"; and {len(groups) - _SHOWN} more groups" if len(groups) > _SHOWN else ""
         print(
-            f"relex: warning: {where}: identical checkpoints: steps {shown}{more}; frozen weights or a repeated save?",
+            f"relex: warning: {where}: identical checkpoints: steps {shown}{more}; {why}",
             file=sys.stderr,
         )
 

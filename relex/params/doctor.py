@@ -21,7 +21,8 @@ from relex.params.load import Params
 from relex.params.preflight import faults
 from relex.stages.base.params import HubBase
 from relex.stages.base.size import base_size
-from relex.stages.train.params import AnyTrain, Imported
+from relex.stages.train.params import AnyTrain, Imported, Train
+from relex.stages.train.schedule import fading
 
 _PARTS = ("torch", "transformers", "trl", "prefect", "dvc", "mlflow", "safetensors")
 
@@ -48,6 +49,8 @@ def examine(
     ]
     lines += _night(params, root, timed)
     lines += proof_ahead.sentences(params)
+    if isinstance(params.train, Train) and (fades := fading(params.train)):
+        lines.append(f"training   {fades}")
     if ask:
         lines += _answers(params, root, errors)
     if not errors:

@@ -125,7 +125,8 @@ def _problem_files(problems: Problems, root: Path) -> Iterator[InputError]:
             yield InputError("the problem file is missing", where=f"problems.source: {root / place}")
             continue
         try:
-            check_columns(root / place, {"problem": source.problem, "answer": source.answer}, "problems.source")
+            named = {"problems.source.problem": source.problem, "problems.source.answer": source.answer}
+            check_columns(root / place, named, "problems.source")
         except InputError as error:
             yield error
 

@@ -12,6 +12,7 @@ from relex.core.atomic import read_json
 from relex.core.errors import CorruptArtifact, InputError
 from relex.proof.rules import Rules
 from relex.proving.folder import ProofFolder
+from relex.proving.wording import said_in_options
 from relex.stages.decide import stage as decide
 from relex.stages.decide.stage import Places
 
@@ -31,6 +32,12 @@ def proven(folder: ProofFolder) -> Evidence:
 
     InputError or CorruptArtifact where they do not: nothing may be registered then.
     """
+    with said_in_options():
+        return _proven(folder)
+
+
+def _proven(folder: ProofFolder) -> Evidence:
+    _check_there(folder)
     request, evaluation, written = (read_json(path) for path in (folder.request, folder.evaluation, folder.decision))
     try:
         rules = Rules.model_validate(request["decide"])
@@ -39,13 +46,30 @@ def proven(folder: ProofFolder) -> Evidence:
         suites = {name: facts["sha256"] for name, facts in evaluation["protocol"]["suites"].items()}
         asked = (request["models"], request["suites"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError("not the folder of a proof", where=folder.root, found=error, todo="relex prove") from None
+        raise InputError(
+            "not the folder of a proof", where=folder.root, found=error, todo="give the --out of a `relex prove`"
+        ) from None
     if (models, suites) != asked:
         raise CorruptArtifact("the evaluation is of other models or problems than were asked for", where=folder.root)
     again = replayed(written, rules, folder.decided, folder.decision, "the same `relex prove` again decides again")
     if again["promote"]:
         _check_unchanged(Path(again["winner_folder"]), again["winner_model_sha256"])
     return Evidence(request, evaluation, again)
+
+
+def _check_there(folder: ProofFolder) -> None:
+    """InputError for a folder that is not there, is no proof's, or of a proof that did not come to its end."""
+    needed = (folder.request, folder.evaluation, folder.decision, folder.rows)
+    missing = [path.name for path in needed if not path.exists()]
+    if missing:
+        begun = folder.request.is_file()
+        raise InputError(
+            "the proof in this folder did not come to its end" if begun else "not the folder of a proof",
+            where=folder.root,
+            expected="what `relex prove --out FOLDER` writes: prove.json, rows/, evaluate.json, decision.json",
+            found=f"no {', '.join(missing)}" if folder.root.is_dir() else "no such folder",
+            todo="call the same `relex prove` again: it goes on" if begun else "give the --out of a `relex prove`",
+        )
 
 
 def replayed(written: dict[str, Any], rules: Rules, places: Places, where: Path, todo: str) -> dict[str, Any]:

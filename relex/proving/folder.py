@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from relex.core.atomic import read_json, remove_leftovers, write_json
 from relex.core.errors import Busy, InputError
-from relex.stages.decide.sentences import CANDIDATE
+from relex.stages.decide.sentences import OF_PROOF
 from relex.stages.decide.stage import Places
 
 
@@ -52,8 +53,13 @@ class ProofFolder:
 
     @property
     def timings(self) -> Path:
-        """evaluate.json with the seconds of the last run."""
+        """evaluate.json with what all calls took together."""
         return self.root / "timings"
+
+    @property
+    def account(self) -> Path:
+        """That file."""
+        return self.timings / "evaluate.json"
 
     @property
     def state(self) -> Path:
@@ -68,18 +74,18 @@ class ProofFolder:
     @property
     def decided(self) -> Places:
         """What the stage decide reads; there is no diagnosis."""
-        return Places(self.evaluation, self.rows, self.root / "diagnose.json", CANDIDATE)
+        return Places(self.evaluation, self.rows, self.root / "diagnose.json", OF_PROOF)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """One run at a time; Busy at once when another holds it. The system gives it back when the process dies.
 
-        InputError, and nothing written, for a folder that holds something else.
+        InputError, and nothing written, for a folder that holds something else. Where the body refuses its input before
+        a row is there, a folder that was new is gone again.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise InputError("not a folder", where=self.root, todo="name another --out")
-        if self.root.is_dir() and any(self.root.iterdir()) and not self.state.is_dir():
-            raise InputError("the folder holds something else", where=self.root, todo="name another --out")
+        self.check()
+        made = [path for path in (self.root, *self.root.parents) if not path.exists()]
+        new = not self.state.is_dir()
         self.state.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.state / "lock")
         try:
@@ -90,8 +96,28 @@ class ProofFolder:
             for folder in (self.root, self.state, self.timings):
                 remove_leftovers(folder)
             yield
+        except InputError:
+            if new and not self.cache.is_dir():
+                self._remove(made)
+            raise
         finally:
             lock.release()
+
+    def check(self) -> None:
+        """InputError for a folder that holds something else than a proof."""
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError("not a folder", where=self.root, todo="name another --out")
+        if self.root.is_dir() and any(self.root.iterdir()) and not self.state.is_dir():
+            raise InputError("the folder holds something else", where=self.root, todo="name another --out")
+
+    def _remove(self, made: Sequence[Path]) -> None:
+        """What a run wrote that came to no row. made: the folders that were not there before it."""
+        self.request.unlink(missing_ok=True)
+        for folder in (self.state, self.timings):
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # somebody else put something there meanwhile
+                folder.rmdir()
 
     def claim(self, request: Mapping[str, Any]) -> None:
         """Keep what is asked, so that a run that was killed is taken up, and no other is mixed with it.

@@ -15,7 +15,9 @@ from relex.stages.base import sound
 from relex.stages.base.stage import check_checkpoint
 from relex.stages.evaluate.contestants import Contestant, contestant_of
 from relex.stages.evaluate.suites.suite import Suite
+from relex.trajectory.layouts import holds_weights, other_format, weights_folder
 from relex.trajectory.numbering import step_of_folder
+from relex.window.adapters import is_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,13 +25,21 @@ if TYPE_CHECKING:
 _VARIANT = re.compile(r"step_(\d+)-[A-Za-z0-9-]+")
 _COMPARED = 50  # prompts a suite that every tokenizer is held against the base's with
 Place = tuple[str, str, int | None, Path]  # name, kind, step, folder
+OPTIONS = {"base": "--base", "observed": "--last", "champion": "--champion", "candidate": "--candidate"}  # by kind
+_OF_STEP = {"--last": "was saved at", "--candidate": "is, or is a forecast for"}
+_STEP = {
+    "--last": "the step that it was trained to",
+    "--candidate": "its step (of candidates that are equally good, the nearest is taken)",
+}
 
 
 def places(models: Models) -> list[Place]:
-    """Who stands where, in a fixed order; InputErrors names every folder that is missing, is no checkpoint, or whose
-    step is not known."""
+    """Who stands where, in a fixed order, each in the folder that holds its weights: the inner one of verl's layout.
+
+    InputErrors names every folder that is missing, is no whole checkpoint, is given twice, or whose step is not known.
+    """
     faults: list[InputError] = []
-    found: list[Place] = [("base", "base", 0, models.base.absolute())]
+    found: list[Place] = [("base", "base", 0, weights_folder(models.base.absolute()))]
     asked = [("--last", models.last), *(("--candidate", one) for one in models.candidates)]
     for option, said in asked:
         try:
@@ -42,12 +52,13 @@ def places(models: Models) -> list[Place]:
         else:
             found.append((_name(step, folder, [name for name, *_ in found]), "candidate", step, folder))
     if models.champion is not None:
-        found.insert(2, ("champion", "champion", None, models.champion.absolute()))
-    for name, _, _, folder in found:
+        found.insert(2, ("champion", "champion", None, weights_folder(models.champion.absolute())))
+    for _, kind, _, folder in found:
         try:
-            check_checkpoint(folder, name)
+            _check_whole(folder, OPTIONS[kind])
         except InputError as fault:
             faults.append(fault)
+    faults += _twice([(place, place[-1].resolve()) for place in found], "the same folder")
     if not models.candidates:
         faults.append(InputError("no candidate", where="--candidate", expected="at least one checkpoint folder"))
     if faults:
@@ -68,9 +79,17 @@ def check_sound(found: Iterable[Place]) -> None:
         raise InputErrors(faults)
 
 
-def contestants(found: Iterable[Place]) -> list[Contestant]:
-    """With their hashes: every byte of every folder is read."""
-    return [contestant_of(name, kind, step, folder) for name, kind, step, folder in found]
+def contestants(found: Sequence[Place]) -> list[Contestant]:
+    """With their hashes: every byte of every folder is read. InputErrors names candidates that are one model, and those
+    that are the base or the last trained checkpoint."""
+    made = [contestant_of(name, kind, step, folder) for name, kind, step, folder in found]
+    same = [(place, one.model_sha256) for place, one in zip(found, made, strict=True)]
+    if faults := _twice(same, "the same weights, configuration and tokenizer"):
+        raise InputErrors(faults)
+    base, last = (next(one for one in made if one.kind == kind) for kind in ("base", "observed"))
+    if base.model_sha256 == last.model_sha256:
+        print("note: --last is the same model as --base: a candidate is held against that one model")
+    return made
 
 
 def own_dtype(folder: Path) -> str:
@@ -130,18 +149,57 @@ def _step_and_folder(option: str, said: str) -> tuple[int, Path]:
     folder, step = Path(said), None
     if not folder.is_dir() and (match := re.fullmatch(r"(\d+)=(.+)", said)):
         step, folder = int(match[1]), Path(match[2])
-    folder = folder.absolute()
+    named, folder = folder, folder.absolute()
     if step is None:
         variant = _VARIANT.fullmatch(folder.name)
         step = int(variant[1]) if variant else step_of_folder(folder)
+    if not step and not folder.is_dir():
+        raise InputError("the folder is missing", where=f"{option} {said}", expected="a Hugging Face checkpoint folder")
     if not step:
         raise InputError(
-            "nothing says which optimiser step it is, or is a forecast for",
+            f"nothing says which optimiser step it {_OF_STEP[option]}",
             where=f"{option} {said}",
-            expected="a folder called step_N, checkpoint-N, global_step_N, or STEP=FOLDER, N above zero",
-            todo=f"{option} 300={said}: of candidates that are equally good, the nearest is taken",
+            expected="a folder called step_N, checkpoint-N, global_step_N, or STEP=FOLDER, N and STEP above zero",
+            todo=f"{option} STEP={named}, with {_STEP[option]} in place of STEP",
         )
-    return step, folder
+    return step, weights_folder(folder)
+
+
+def _check_whole(folder: Path, option: str) -> None:
+    """InputError unless the folder is a whole checkpoint in safetensors; it says what to do with what there is."""
+    if folder.is_dir() and is_adapter(folder):
+        raise InputError(
+            "an adapter, not a whole checkpoint",
+            where=f"{option} {folder}",
+            expected="a folder with config.json and model.safetensors",
+            found="adapter_config.json",
+            todo="add it to its base first: relex import RUN --base BASE --out window, then relex materialize "
+            f"--trajectory window --base BASE --step N --out last/step_N, and {option} last/step_N",
+        )
+    if folder.is_dir() and not holds_weights(folder) and (error := other_format(folder)) is not None:
+        raise error
+    check_checkpoint(folder, option)
+
+
+def _twice(found: Sequence[tuple[Place, Any]], what: str) -> list[InputError]:
+    """For every candidate that is what another one, the base or the last trained checkpoint is already."""
+    known: dict[Any, Place] = {}
+    faults = []
+    for place, identity in found:
+        kind, folder = place[1], place[-1]
+        if kind == "champion":  # a candidate may turn out to be the champion, and is then kept
+            continue
+        first = known.setdefault(identity, place)
+        if kind == "candidate" and first is not place:
+            faults.append(
+                InputError(
+                    "a candidate is a model that is given already",
+                    where=f"{OPTIONS[kind]} {folder}",
+                    found=f"{what} as {OPTIONS[first[1]]} {first[-1]}",
+                    todo="leave it out: a model cannot be proven better than itself, nor raced twice",
+                )
+            )
+    return faults
 
 
 def _name(step: int, folder: Path, taken: Sequence[str]) -> str:

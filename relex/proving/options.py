@@ -45,6 +45,12 @@ class Files:
     problem: str = "problem"
     answer: str = "answer"
 
+    @property
+    def tables(self) -> dict[str, Path]:
+        """Those that are given, by their options."""
+        named = {"--suite": self.suite, "--ood": self.ood, "--test": self.test, "--train": self.train}
+        return {option: path for option, path in named.items() if path is not None}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -93,6 +99,8 @@ class Options:
 
         dtype, engines: what `auto` and None mean here.
         """
+        if self.system is not None and not self.chat:
+            raise InputError("it goes into the chat template", where="--system", todo="add --chat, or leave it out")
         proof = {"first": self.first, "race_samples": self.race_samples, "samples": self.proof_samples}
         facts: dict[str, Any] = {
             **{name: getattr(self, name) for name in ("seed", "samples", "temperature", "top_p", "max_tokens")},

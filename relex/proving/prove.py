@@ -8,12 +8,13 @@ from typing import Any
 
 from relex.core.atomic import new_folder, write_json, write_text
 from relex.core.errors import InputError
-from relex.core.timing import timed
 from relex.core.topology import topology
 from relex.proof.rules import Rules
 from relex.proving import models as named
+from relex.proving.account import Account
 from relex.proving.folder import ProofFolder
 from relex.proving.options import Files, Models, Options
+from relex.proving.wording import in_options, said_in_options
 from relex.rewards.confined import check_available
 from relex.rewards.problem import Problem
 from relex.rewards.score import unusable_answers
@@ -25,7 +26,7 @@ from relex.stages.evaluate.params import Evaluate
 from relex.stages.evaluate.row_store import RowStore
 from relex.stages.evaluate.stage import Evaluation, print_table
 from relex.stages.evaluate.suites.suite import Suite, check_disjoint, suites_of
-from relex.stages.problems.rows import adapted, columns, read_table
+from relex.stages.problems.rows import TABLES, adapted, check_columns, columns, read_table
 from relex.stages.report.beside import Beside
 from relex.stages.report.read import read_proven
 from relex.stages.report.samples import read_samples
@@ -39,9 +40,15 @@ def prove(models: Models, files: Files, options: Options, out: Path) -> str:
     """Prove which of the models is better, if any, into the folder `out`; the decision in a sentence.
 
     A run that was killed is taken up by the same call. InputError or InputErrors for folders, files and options that
-    will not do, before anything is generated.
+    will not do, before anything is generated: then nothing is left of a folder that was new.
     """
+    with said_in_options():
+        return _prove(models, files, options, out)
+
+
+def _prove(models: Models, files: Files, options: Options, out: Path) -> str:
     folder, rules = ProofFolder(out), options.rules
+    folder.check()
     check_available()
     places = named.places(models)
     if (engines := options.engines) is None:
@@ -52,8 +59,8 @@ def prove(models: Models, files: Files, options: Options, out: Path) -> str:
     length = named.longest_prompt(places, suites) + options.max_tokens
     settings = settings.model_copy(update={"max_model_len": length})
     named.check_sound(places)
+    contestants = named.contestants(places)
     with folder.held():
-        contestants = named.contestants(places)
         folder.claim(request(settings, rules, suites, contestants))
         _evaluate(folder, settings, rules, suites, contestants)
         decision = decide.replay(rules, folder.decided)
@@ -78,6 +85,8 @@ def request(
 
 def _suites(settings: Evaluate, files: Files, options: Options) -> list[Suite]:
     """The suites, held against each other and against what the models were trained on, every answer readable."""
+    for option, path in files.tables.items():
+        _check_columns(option, path, files)
     suites = suites_of(settings, options.asking)
     check_disjoint(suites, _trained(files, options))
     for suite in suites:
@@ -93,6 +102,12 @@ def _suites(settings: Evaluate, files: Files, options: Options) -> list[Suite]:
     return suites
 
 
+def _check_columns(option: str, path: Path, files: Files) -> None:
+    """InputError for a table without one of the columns. One that is missing or no table is told of later."""
+    if path.is_file() and path.suffix in TABLES:
+        check_columns(path, {"--problem": files.problem, "--answer": files.answer}, option)
+
+
 def _trained(files: Files, options: Options) -> list[Problem]:
     if files.train is None:
         return []
@@ -105,16 +120,21 @@ def _evaluate(
     folder: ProofFolder, settings: Evaluate, rules: Rules, suites: list[Suite], contestants: list[Contestant]
 ) -> None:
     """rows/, evaluate.json and timings/evaluate.json, as the stage evaluate writes a night's."""
-    with timed("evaluate", folder.timings) as details:
-        store = RowStore(folder.cache, engine_facts(settings))
-        with Generation(settings, store, contestants, folder.state) as generation:
-            evaluation = Evaluation(settings, rules, suites, contestants, store, generation)
+    account = Account(folder.account)
+    store = RowStore(folder.cache, engine_facts(settings))
+    generation = Generation(settings, store, contestants, folder.state, told=lambda: account.note(generation.spent))
+    try:
+        with generation:
+            evaluation = Evaluation(
+                settings, rules, suites, contestants, store, generation, say=lambda said: print(in_options(said))
+            )
             plan = evaluation.plan()
             evaluation.carry_out(plan)
-            details.update(generation.spent)
         with new_folder(folder.rows, replace=True) as rows:
             metrics = evaluation.write_rows(rows)
         write_json(folder.evaluation, evaluation.facts(plan, metrics))
+    finally:
+        account.close(generation.spent)
     print_table(metrics, [suite.name for suite in suites])
 
 

@@ -58,7 +58,7 @@ def find_checkpoints(source: Path) -> list[tuple[int, Path]]:
         match = LAYOUT.fullmatch(entry.name)
         if not match or not entry.is_dir():
             continue
-        step, folder = int(match[1]), _weights_folder(entry)
+        step, folder = int(match[1]), weights_folder(entry)
         if step in found:
             pair = (found[step], folder)
             holding = [one for one in pair if holds_weights(one)]
@@ -98,7 +98,8 @@ def other_format(folder: Path) -> InputError | None:
     return None
 
 
-def _weights_folder(entry: Path) -> Path:
+def weights_folder(entry: Path) -> Path:
+    """Where a step's weights are, or will be: its folder itself, or the one below it that its trainer writes."""
     places = (entry, *(entry / inner for inner in INNER))
     holding = next((place for place in places if holds_weights(place)), None)
     # Before the weights are there, the configuration may be: verl writes it in any case.

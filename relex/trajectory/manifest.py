@@ -163,4 +163,5 @@ def _check(manifest: Manifest, path: Path) -> None:
 
 def warn_of_repeats(manifest: Manifest, where: Path) -> None:
     """One line on stderr for steps that have the very content of another step."""
-    repeats.warn(repeats.same_content((step.step, step.sha256_of_files) for step in manifest.steps), where)
+    groups = repeats.same_content((step.step, step.sha256_of_files) for step in manifest.steps)
+    repeats.warn(groups, where, repeats.TRAINED if "train" in manifest.identity else repeats.SAVED)

@@ -20,6 +20,7 @@ from relex.core.errors import CorruptArtifact, InputError
 from relex.trajectory.layouts import check_readable, find_checkpoints
 from relex.trajectory.reference import check_one_run, write_reference
 from relex.trajectory.writer import TrajectoryWriter, moving_tensors
+from relex.window import started_from
 from relex.window.adapter_config import Lora
 from relex.window.adapters import Adapter, is_adapter
 from relex.window.hub import HUB, fetch_revisions
@@ -30,7 +31,8 @@ COPY_CODEC = "float32"
 def import_checkpoints(
     source: Path | str, base: Path | None, out: Path, *, copy: bool = False, codec: str = COPY_CODEC
 ) -> str:
-    """Write the trajectory `out` of the checkpoints under `source`; returns a summary line.
+    """Write the trajectory `out` of the checkpoints under `source`; returns a summary line, below it a warning where
+    something speaks against the base (started_from.py).
 
     base: theta_0's checkpoint folder; None for the one that adapters name, where it is a folder of this machine.
 
@@ -56,7 +58,8 @@ def import_checkpoints(
         if any(adapters):
             _merge(found, base, origin, folder, codec)
             repeats.warn(repeats.same_weights(found), source)
-            return f"{out}: {_steps(found)} of adapters, their change to {base} as {codec} deltas"
+            said = f"{out}: {_steps(found)} of adapters, their change to {base} as {codec} deltas"
+            return _lines(said, started_from.other_base(found[-1][1], base))
         check_one_run(found, origin)
         if copy:
             _copy(found, base, origin, folder, codec)
@@ -64,8 +67,13 @@ def import_checkpoints(
         else:
             write_reference(found, base, origin, folder)
             kind = "by reference"
+        far = started_from.far(found, origin)
     repeats.warn(repeats.same_weights(found), source)
-    return f"{out}: {_steps(found)} {kind}"
+    return _lines(f"{out}: {_steps(found)} {kind}", far)
+
+
+def _lines(*said: str | None) -> str:
+    return "\n".join(line for line in said if line)
 
 
 def _steps(found: Sequence[tuple[int, Path]]) -> str:

@@ -92,6 +92,19 @@ def test_what_is_not_said_without_a_project_is_asked_for(project: Path) -> None:
     assert [path.name for path in project.iterdir()] == ["proof"]
 
 
+def test_a_folder_that_is_no_finished_proof_says_what_one_is(project: Path) -> None:
+    words = [*REGISTER[2:]]
+    nowhere = relex(project, "register", "--from", "nowhere", *words[1:])
+    refused(nowhere, "nowhere: not the folder of a proof", "no such folder", "--out of a `relex prove`")
+    (project / "proof/decision.json").unlink()
+    refused(relex(project, *REGISTER), "did not come to its end", "no decision.json", "the same `relex prove` again")
+    (project / "proof/evaluate.json").write_text("{}")
+    (project / "proof/decision.json").write_text("{}")
+    refused(relex(project, *REGISTER), "not the folder of a proof", "`relex prove`")
+    (project / "proof/evaluate.json").write_text("{")
+    refused(relex(project, *REGISTER), "evaluate.json", "cannot be read as JSON")
+
+
 def test_rows_that_were_changed_or_lost_in_the_store_promote_nothing(project: Path) -> None:
     assert relex(project, *REGISTER).returncode == 0
     with_params(project)

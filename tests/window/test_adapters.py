@@ -207,6 +207,14 @@ def test_adapters_that_do_not_belong_together_or_to_the_base_are_refused(run, tm
         import_checkpoints(source, base, tmp_path / "window")
 
 
+def test_another_base_than_the_adapters_name_is_noted_in_the_summary(run, tmp_path):
+    source, base = run
+    assert "note" not in import_checkpoints(source, base, tmp_path / "same")
+    edit(source / f"checkpoint-{STEPS[-1]}", base_model_name_or_path="some/other-model")
+    said = import_checkpoints(source, base, tmp_path / "window")
+    assert f"names the base 'some/other-model'; --base {base} is used" in said
+
+
 @pytest.mark.parametrize("named", [None, "owner/model", 3])
 def test_a_base_that_is_not_there_must_be_given(run, tmp_path, named):
     source, base = run

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-FORECAST = "the forecast for step"
-CANDIDATE = "the candidate at step"  # of a proof that is handed folders: nothing says what made them
+
+@dataclass(frozen=True)
+class Words:
+    """What a sentence calls a candidate, before the number of its step; and what sets how many answers may be cut off,
+    and how long they may be."""
+
+    candidate: str
+    cut_off: str
+    length: str
+
+
+OF_NIGHT = Words("the forecast for step", "decide.max_truncated", "evaluate.max_tokens, train.max_completion_length")
+# Of a proof that is handed folders: nothing says what made them, and its user has options, no params.yaml.
+OF_PROOF = Words("the candidate at step", "--max-truncated", "--max-tokens")
 _NAMES = {"base": "the base model", "observed": "the last trained checkpoint", "champion": "the champion"}
 
 _ENDED = {"futile": "that became out of reach", "spent": "not proven"}
 
 
-def sentence(decision: dict[str, Any], called: str = FORECAST) -> str:
+def sentence(decision: dict[str, Any], words: Words = OF_NIGHT) -> str:
     """What is done, and the numbers that carry it.
 
-    decision: as decision_of makes it, with `trust`. called: a candidate, before the number of its step.
+    decision: as decision_of makes it, with `trust`, and `no_signal` where the training had none. words: what it says of
+    what a night, or a proof alone, has.
     """
     last = decision["verdicts"][-1]
+    kept = "Keep the champion" if decision["winner"] else "Promote nothing"
+    if decision.get("no_signal") and not decision["promote"]:
+        return f"{kept}: {decision['no_signal']}."
     if decision["same_as_champion"]:
-        text = f"Keep the champion: the best model, {_call(last['name'], called)}, is the very same model."
-        return text + _no_better_one(decision, called)
+        text = f"Keep the champion: the best model, {_call(last['name'], words)}, is the very same model."
+        return text + _no_better_one(decision, words)
     if not decision["promote"]:
-        kept = "Keep the champion" if decision["winner"] else "Promote nothing"
         reasons = "; ".join(
-            f"{_call(verdict['name'], called)} {_why_not(verdict, called)}" for verdict in decision["verdicts"]
+            f"{_call(verdict['name'], words)} {_why_not(verdict, words)}" for verdict in decision["verdicts"]
         )
         better = any(_proven(verdict) for verdict in decision["verdicts"])
         why = "what was proven better may not be promoted" if better else "nothing was proven better"
@@ -35,8 +51,8 @@ def sentence(decision: dict[str, Any], called: str = FORECAST) -> str:
         f"({_points(test['low'])} to {_points(test['high'])})"
         for test in last["tests"]
     )
-    text = f"Promote {_call(last['name'], called)}: on problems that nothing was chosen on it gains {gains}."
-    return text + _no_better_one(decision, called) + _controls(decision) + _beyond(decision)
+    text = f"Promote {_call(last['name'], words)}: on problems that nothing was chosen on it gains {gains}."
+    return text + _no_better_one(decision, words) + _controls(decision) + _beyond(decision)
 
 
 def _controls(decision: dict[str, Any]) -> str:
@@ -52,11 +68,11 @@ def _controls(decision: dict[str, Any]) -> str:
     )
 
 
-def _no_better_one(decision: dict[str, Any], called: str) -> str:
+def _no_better_one(decision: dict[str, Any], words: Words) -> str:
     others = decision["verdicts"][:-1]
     if not others:
         return ""
-    reasons = "; ".join(f"{_call(verdict['name'], called)} {_why_not(verdict, called)}" for verdict in others)
+    reasons = "; ".join(f"{_call(verdict['name'], words)} {_why_not(verdict, words)}" for verdict in others)
     return f" No better one passed: {reasons}."
 
 
@@ -73,12 +89,14 @@ def _beyond(decision: dict[str, Any]) -> str:
     return f" It lies beyond the forecast's own checks ({' and '.join(reasons)}); this gain is measured, not forecast."
 
 
-def _why_not(verdict: dict[str, Any], called: str) -> str:
-    others = [_call(name, called) for name in verdict.get("same_as", []) if name != verdict["name"]]
+def _why_not(verdict: dict[str, Any], words: Words) -> str:
+    others = [_call(name, words) for name in verdict.get("same_as", []) if name != verdict["name"]]
     reasons = [f"is the same model as {' and '.join(others)}"] if others else []
     reasons += [_failed_test(test) for test in verdict["tests"] if test["ended"] in ("futile", "spent")]
     reasons += [
-        _failed_guard(guard) for guard in verdict["guards"] if not guard["passed"] and guard.get("ended") != "stopped"
+        _failed_guard(guard, words)
+        for guard in verdict["guards"]
+        if not guard["passed"] and guard.get("ended") != "stopped"
     ]
     against = " and ".join(reasons)
     if not _proven(verdict):
@@ -103,7 +121,7 @@ def _failed_test(test: dict[str, Any]) -> str:
     )
 
 
-def _failed_guard(guard: dict[str, Any]) -> str:
+def _failed_guard(guard: dict[str, Any], words: Words) -> str:
     if guard["guard"] == "ood loss":
         return (
             f"may lose up to {_points(guard['high'], sign='')} points on {guard['suite']} against "
@@ -113,16 +131,16 @@ def _failed_guard(guard: dict[str, Any]) -> str:
     if guard["guard"] == "cut off":
         return (
             f"has {guard['value']:.1%} of its answers on {guard['suite']} cut off (at most {guard['limit']:.1%}: "
-            "decide.max_truncated; how long answers may be: evaluate.max_tokens, train.max_completion_length)"
+            f"{words.cut_off}; how long answers may be: {words.length})"
         )
     return f"computes values that are not numbers on {guard['suite']}"
 
 
-def _call(name: str, called: str) -> str:
+def _call(name: str, words: Words) -> str:
     if name in _NAMES:
         return _NAMES[name]
     step, _, variant = name.removeprefix("step_").partition("-")
-    return f"{called} {int(step)}" + (f" ({variant})" if variant else "")
+    return f"{words.candidate} {int(step)}" + (f" ({variant})" if variant else "")
 
 
 def _points(share: float, sign: str = "+") -> str:

@@ -23,7 +23,7 @@ from relex.proof.rounds import Room
 from relex.proof.rules import Rules
 from relex.proof.spending import Spending
 from relex.stages.decide.scores import load_scores
-from relex.stages.decide.sentences import FORECAST, sentence
+from relex.stages.decide.sentences import OF_NIGHT, Words, sentence
 from relex.stages.decide.trust import marks, trust
 
 _DIGITS = 6  # of the decision's shares
@@ -55,13 +55,13 @@ def run(decide: Rules) -> None:
 class Places:
     """What a decision is made of: metrics/evaluate.json, the folder of the rows, and metrics/diagnose.json, if any.
 
-    called: a candidate in its sentence, before the number of its step.
+    words: of its sentence.
     """
 
     evaluation: Path
     rows: Path
     diagnosis: Path
-    called: str = FORECAST
+    words: Words = OF_NIGHT
 
 
 NIGHT = Places(workspace.EVALUATION_METRICS, workspace.EVALUATION / "rows", workspace.DIAGNOSIS)
@@ -87,7 +87,9 @@ def replay(rules: Rules, places: Places = NIGHT) -> dict[str, Any]:
     decision["trust"] = found
     for candidate in decision["candidates"]:
         candidate["beyond"] = [] if candidate.get("control") else marks(candidate["step"], found)
-    decision["sentence"] = sentence(decision, places.called)
+    if isinstance(diagnosis, dict) and "no_signal" in diagnosis:
+        decision["no_signal"] = str(diagnosis["no_signal"])
+    decision["sentence"] = sentence(decision, places.words)
     return decision
 
 

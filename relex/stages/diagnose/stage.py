@@ -20,6 +20,7 @@ from relex.core import atomic, workspace
 from relex.core.errors import InputError
 from relex.core.timing import timed
 from relex.forecast.backtest import Held, fitted_counts, held_out
+from relex.forecast.first_move import far_from_base, moves
 from relex.forecast.persistence import persistence
 from relex.forecast.subspace import Array, explained_share, spectrum
 from relex.forecast.weights import Forecast, r_squared
@@ -29,6 +30,7 @@ from relex.stages.diagnose.function_space import describes_model, function_backt
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.stages.diagnose.params import Diagnose
 from relex.stages.diagnose.rounding import above_rounding
+from relex.stages.diagnose.sentence import says
 from relex.stages.diagnose.straightness import RANKS, coefficient_lines, drift, random_walk, straightness
 from relex.trajectory.reader import Trajectory
 from relex.window.gram import grams
@@ -46,7 +48,8 @@ def run(diagnose: Diagnose, extrapolate: Options) -> None:
     with timed("diagnose"):
         # Options alone: another choice of targets, or a soup of them, must not diagnose the same window again.
         request = Request((), extrapolate.model_copy(update={"soup": None}))
-        found = diagnosis(workspace.TRAJECTORY, workspace.BASE, workspace.COMPLETIONS, diagnose, request)
+        nothing = atomic.read_json(workspace.TRAIN_METRICS).get("no_signal")
+        found = diagnosis(workspace.TRAJECTORY, workspace.BASE, workspace.COMPLETIONS, diagnose, request, nothing)
         atomic.write_json(workspace.DIAGNOSIS, found)
     print(f"diagnose: {found['says']}")
 
@@ -60,10 +63,15 @@ def diagnose_folder(trajectory: Path, base: Path, completions: Path | None, out:
 
 
 def diagnosis(
-    trajectory: Path, base: Path, completions: Path | None, section: Diagnose, request: Request
+    trajectory: Path,
+    base: Path,
+    completions: Path | None,
+    section: Diagnose,
+    request: Request,
+    no_signal: str | None = None,
 ) -> dict[str, Any]:
     """The whole of diagnose.json. `request`: the forecast that the scan follows, and the steps to which the fitted
-    lines are drawn (none: twice the window)."""
+    lines are drawn (none: twice the window). no_signal: what the training says of itself, where it had none."""
     with Window(Trajectory(trajectory), base) as window:
         found = grams(window, device=request.options.device, budget=request.options.budget)
         steps = window.steps
@@ -91,10 +99,22 @@ def diagnosis(
         }
         if rounding := above_rounding(window):
             written["rounding"] = rounding
+        if far := _far(window, found, base):
+            written["base"] = far
+        if no_signal is not None:
+            written["no_signal"] = no_signal
         if completions is not None and section.scan_horizons:
             written |= _with_completions(window, found, completions, section, request, counts, how)
         written["says"] = says(written, held)
     return written
+
+
+def _far(window: Window, found: Mapping[str, Array], base: Path) -> str | None:
+    """Whether another trainer's checkpoints lie too far from the base that was named for them."""
+    if window.trajectory.manifest.kind != "reference":
+        return None
+    whole = sum(found.values(), np.zeros((len(window.steps), len(window.steps))))
+    return far_from_base(*moves(whole), window.steps, base)
 
 
 def _with_completions(
@@ -196,29 +216,3 @@ def _tensor(name: str, gram: Array, steps: Sequence[int], held: Sequence[Held]) 
         "drift": drift(gram, time),
         "backtest_skill": [float(part.tensor_skill()[part.names.index(name), -1]) for part in held],
     }
-
-
-def says(written: Mapping[str, Any], held: Sequence[Held]) -> str:
-    """The diagnosis in one sentence."""
-    straight = written["overall"]
-    parts = [
-        f"rank 1 explains {straight['explained_share'][0]:.3f}, R^2 {straight['r_squared']:.3f}, "
-        f"drift cosine {straight['drift']:.3f}"
-    ]
-    if held:
-        found = [float(part.skill()[-1]) for part in held]
-        listed = ", ".join(f"{value:.2f} from {part.fitted} steps" for value, part in zip(found, held, strict=True))
-        verdict = "the line forecasts the window's own later steps" if min(found) > 0 else "THE WINDOW TURNS"
-        parts.append(f"held-out skill {listed}: {verdict}")
-    else:
-        parts.append("too few steps for a backtest")
-    if rounding := written.get("rounding"):
-        parts.append(
-            f"{rounding['above']:.0%} of the movement lies above the rounding of {'/'.join(rounding['dtypes'])}"
-        )
-    peak = written.get("scan", {}).get("peaks", {}).get("right")
-    if peak:
-        parts.append(
-            f"verified completions are most likely at step {peak['horizon']} (90 %: {peak['low']}..{peak['high']})"
-        )
-    return "; ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,19 @@ class Generation:
     where reload_proof.py finds that exact, one that held another model before. contestants: all that will be asked.
     state: where engines may leave files.
     spent: start_seconds, engine_starts and reloads, and by purpose rows, tokens, generate_seconds (of every engine)
-    and score_seconds (beside the former).
+    and score_seconds (beside the former). told: called whenever rows were added to it, with the lock of this held.
     """
 
-    def __init__(self, settings: Evaluate, store: RowStore, contestants: Sequence[Contestant], state: Path = STATE):
+    def __init__(
+        self,
+        settings: Evaluate,
+        store: RowStore,
+        contestants: Sequence[Contestant],
+        state: Path = STATE,
+        told: Callable[[], None] = lambda: None,
+    ):
         self._settings, self._store, self._contestants = settings, store, list(contestants)
-        self._state = state
+        self._state, self._told = state, told
         self._slots: list[Slot] = []
         self._threads: ThreadPoolExecutor | None = None  # an engine must not outlive the thread that started it
         self._scoring = Scoring(store)
@@ -101,8 +108,7 @@ class Generation:
                     self._scoring.finish()
             raise
         spent["score_seconds"] += self._scoring.seconds - scored
-        self.spent["engine_starts"] = sum(slot.starts for slot in self._slots)
-        self.spent["reloads"] = sum(slot.reloads for slot in self._slots)
+        self._count_engines()
 
     def _missing(self, wants: Sequence[Want]) -> list[Share]:
         """By model and protocol, in the order of `wants`; a row that two of them name, under whatever name, is one."""
@@ -166,14 +172,10 @@ class Generation:
         while (share := self._next(slot, shares)) is not None:
             begin = time.perf_counter()
             slot.serve(share.contestant, exact=self._exact == architecture(share.contestant))
-            started = time.perf_counter()
-            bar.set_postfix_str(share.contestant.name, refresh=False)
-            tokens = self._generate(slot, share, bar)
             with self._lock:
-                self.spent["start_seconds"] += started - begin
-                spent["generate_seconds"] += time.perf_counter() - started
-                spent["rows"] += len(share.asked)
-                spent["tokens"] += tokens
+                self.spent["start_seconds"] += time.perf_counter() - begin
+            bar.set_postfix_str(share.contestant.name, refresh=False)
+            self._generate(slot, share, spent, bar)
 
     def _next(self, slot: Slot, shares: list[Share]) -> Share | None:
         """The next share for this slot, taken from `shares`; from then on the slot counts as holding its model."""
@@ -187,18 +189,33 @@ class Generation:
                 slot.next = share.model
             return share
 
-    def _generate(self, slot: Slot, share: Share, bar: Any) -> int:
-        """Every row of a share; the number of completion tokens."""
+    def _generate(self, slot: Slot, share: Share, spent: dict[str, Any], bar: Any) -> None:
+        """Every row of a share, counted as it ends: a run that is cut off has spent them too."""
+        begin = time.perf_counter()
         if not self._gives_numbers(slot, share):
             self._store.save(share.contestant, share.suite, forfeited(share.asked))
+            self._count(spent, len(share.asked), 0, begin)
             bar.update(len(share.asked))
-            return 0
-        tokens = 0
+            return
         for finished in answers(slot.engine, share.suite, share.asked):
             self._scoring.add(share.contestant, share.suite, finished)
-            tokens += sum(completion["tokens"] for _, completion in finished)
+            begin = self._count(spent, len(finished), sum(answer["tokens"] for _, answer in finished), begin)
             bar.update(len(finished))
-        return tokens
+
+    def _count(self, spent: dict[str, Any], rows: int, tokens: int, begin: float) -> float:
+        """Add rows that took since `begin`; the time now."""
+        now = time.perf_counter()
+        with self._lock:
+            spent["rows"] += rows
+            spent["tokens"] += tokens
+            spent["generate_seconds"] += now - begin
+            self._count_engines()
+            self._told()
+        return now
+
+    def _count_engines(self) -> None:
+        self.spent["engine_starts"] = sum(slot.starts for slot in self._slots)
+        self.spent["reloads"] = sum(slot.reloads for slot in self._slots)
 
     def _gives_numbers(self, slot: Slot, share: Share) -> bool:
         """Looked at once a model and protocol. Rows that are there tell, so that a killed evaluation goes on alike."""

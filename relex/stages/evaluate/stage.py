@@ -7,7 +7,7 @@ into timings/evaluate.json. Rows come from the store (row_store.py) wherever the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,10 @@ class Evaluation:
         store: RowStore,
         generation: Generation,
         look: int = 1,
+        say: Callable[[str], None] = print,
     ):
-        """look: which one at these problems of the gate this is, 1 for fresh ones."""
-        self._settings, self._rules, self._look = settings, rules, look
+        """look: which one at these problems of the gate this is, 1 for fresh ones. say: takes what can be proven."""
+        self._settings, self._rules, self._look, self._say = settings, rules, look, say
         self._suites = {suite.name: suite for suite in suites}
         self._contestants = {contestant.name: contestant for contestant in contestants}
         self._rooms = planned.rooms_of(suites)
@@ -99,7 +100,7 @@ class Evaluation:
         candidates = planned.racers(self._contestants.values())
         champion = CHAMPION in self._contestants
         plan = planned.planned(self._settings, self._rooms, candidates, champion, rows, self._look)
-        print(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))
+        self._say(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))
         return plan
 
     def _measured(self) -> rate.Rate:

@@ -16,6 +16,7 @@ from relex.rewards.problem import Problem, make_problem
 Row = Mapping[str, Any]
 Adapter = Callable[[Row], tuple[Any, str]]  # a row's (question, answer)
 
+TABLES = (".jsonl", ".parquet", ".csv")  # what read_table reads
 _NEWLINE = "\n"
 _LONGEST = 1 << 22  # characters of a line: no problem is so long, and memory is not endless
 
@@ -52,7 +53,10 @@ def read_table(path: Path, where: str = "") -> list[dict[str, Any]]:
 
 
 def check_columns(path: Path, wanted: Mapping[str, str], where: str) -> None:
-    """InputError when the file lacks a column, by a look at its first row. wanted: the key that names each column."""
+    """InputError when the file lacks a column, by a look at its first row.
+
+    wanted: each column by what names it, a key of params.yaml or an option. where: what asks for the file.
+    """
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
@@ -75,7 +79,7 @@ def check_columns(path: Path, wanted: Mapping[str, str], where: str) -> None:
                 where=f"{where}: {path}",
                 expected=repr(column),
                 found=", ".join(map(str, there))[:300],
-                todo=f"name the column in {where}.{key}",
+                todo=f"name the column with {key}",
             )
 
 

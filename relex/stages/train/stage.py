@@ -19,9 +19,11 @@ from relex.stages.train import drawn, imported, step_stream
 from relex.stages.train import state as train_state
 from relex.stages.train.grown import grown
 from relex.stages.train.launch import is_launched, launch
+from relex.stages.train.no_signal import FIRST, at_first, throughout
 from relex.stages.train.params import AnyTrain, Imported, Train
 from relex.stages.train.room import check_room_for_training
-from relex.stages.train.step_log import COLUMNS, FIRST, METER, SECONDS, Row, no_signal, tables, write_table
+from relex.stages.train.schedule import fading
+from relex.stages.train.step_log import COLUMNS, METER, SECONDS, Row, tables, write_table
 from relex.trajectory.reader import Trajectory
 
 
@@ -43,6 +45,8 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
         return
     drawn.check(train, problems, [*trained_on, *held_out])
     check_room_for_training(train)
+    if fades := fading(train):
+        print(f"train: {fades}")
     begun, found = time.perf_counter(), topology()
     with timed("train") as timing:
         if train.accelerate is None and not found.gpus:
@@ -69,11 +73,13 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
         write_table(TRAIN_STEPS, COLUMNS, rows)
         write_table(TRAIN_SECONDS, SECONDS, [{name: round(value, 4) for name, value in row.items()} for row in seconds])
         metrics = {**summarise(rows, train), "observed_last": observed[-1], "ended": result["ended"]}
+        nothing = throughout(rows, train.max_completion_length)
+        if nothing:
+            metrics["no_signal"] = nothing
+            print(f"train: {nothing}")
         # A short window has fewer steps than are waited for while it runs.
-        if warning := no_signal(rows, min(FIRST, len(rows))):
-            metrics["warning"] = warning
-            if len(rows) < FIRST:
-                print(f"train: {warning}")
+        if warned := [said for said in (nothing or at_first(rows, min(FIRST, len(rows))), fades) if said]:
+            metrics["warning"] = "; ".join(warned)
         write_json(TRAIN_METRICS, metrics)
         # Of all starts together.
         timing["seconds"] = round(result["before"] + time.perf_counter() - begun, 3)

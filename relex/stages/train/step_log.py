@@ -15,6 +15,7 @@ from transformers.trainer_callback import TrainerCallback
 
 from relex.core.atomic import new_file
 from relex.stages.train.capture import Capture
+from relex.stages.train.no_signal import at_first
 from relex.stages.train.step_stream import StepStream
 
 # Our column: TRL's key.
@@ -32,7 +33,6 @@ LOGGED = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-FIRST = 5  # steps after which a run without any signal is worth a warning
 METER = ("explained_share", "r_squared", "skill")
 COLUMNS = ("step", *LOGGED, *METER)
 # They differ between identical runs, so they stand in a table of their own.
@@ -79,7 +79,7 @@ class StepLog(TrainerCallback):
         skill = f"{row['skill']:.2f}" if "skill" in row else "-"
         self._bar.set_postfix(reward=f"{row['reward']:.3f}", skill=skill, refresh=False)
         self._bar.update(1)
-        if not self._warned and (warning := no_signal(self.rows)):
+        if not self._warned and (warning := at_first(self.rows)):
             self._warned = True
             tqdm.write(f"relex train: {warning}", file=sys.stderr)
 
@@ -90,25 +90,6 @@ class StepLog(TrainerCallback):
     def close(self) -> None:
         """Leave the progress bar as it stands."""
         self._bar.close()
-
-
-def no_signal(rows: Sequence[Row], steps: int = FIRST) -> str | None:
-    """A warning when the first steps had nothing to learn from: every group's rewards were all equal."""
-    first = rows[:steps]
-    if len(first) < steps or any(row["share_without_signal"] < 1.0 for row in first):
-        return None
-    reward = sum(row["reward"] for row in first) / steps
-    why = (
-        "all right: the problems are too easy for this base"
-        if reward > 0.5
-        else "all wrong: the problems are too hard, the prompt does not ask for the form that the scorer reads, or "
-        "completions are cut off"
-    )
-    cut = sum(row["share_truncated"] for row in first) / steps
-    return (
-        f"no group of the first {steps} steps had a signal (reward {reward:.2f}, {cut:.0%} of completions cut off at "
-        f"the limit); nothing is learnt where a group's rewards are equal. They are {why}"
-    )
 
 
 def tables(lines: Sequence[Mapping[str, float]]) -> tuple[list[Row], list[Row]]:

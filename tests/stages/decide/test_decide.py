@@ -12,7 +12,7 @@ from relex.proof.plan import Plan
 from relex.proof.rounds import Room
 from relex.proof.rules import Rules
 from relex.stages.decide.scores import Scores, SuiteScores
-from relex.stages.decide.sentences import sentence
+from relex.stages.decide.sentences import OF_PROOF, sentence
 from relex.stages.decide.stage import Protocol, decision_of
 from relex.stages.decide.trust import marks, trust
 
@@ -57,6 +57,24 @@ def outcome(
     decision = decision_of(facts, PROTOCOL, Scores(models), rules)
     found = trust(None)
     return decision | {"trust": found, "sentence": sentence(decision | {"trust": found})}
+
+
+def test_a_proof_of_folders_names_its_options_where_a_night_names_keys() -> None:
+    models = {name: model(seed, all=0.3) for seed, name in enumerate(("base", "observed"))}
+    found = outcome(models | {"step_000100": model(3, all=0.8, truncated=0.5)})
+    assert "decide.max_truncated; how long answers may be: evaluate.max_tokens" in found["sentence"]
+    said = sentence(found, OF_PROOF)
+    assert "--max-truncated; how long answers may be: --max-tokens" in said
+    assert "the candidate at step 100" in said
+    assert not {word for word in ("decide.", "evaluate.", "train.") if word in said}
+
+
+def test_a_training_without_signal_is_why_nothing_is_promoted() -> None:
+    said = {"no_signal": "no signal: reward was 0.00 in every one of 12 steps"}
+    models = {name: model(seed, all=0.5) for seed, name in enumerate(("base", "observed", "step_000100"))}
+    found = outcome(models)
+    assert not found["promote"]
+    assert sentence(found | said) == "Promote nothing: no signal: reward was 0.00 in every one of 12 steps."
 
 
 def test_a_better_candidate_is_promoted() -> None:

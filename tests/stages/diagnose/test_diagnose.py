@@ -62,6 +62,12 @@ def test_the_backtest_of_a_line_in_noise_is_right_to_its_expected_value(base, tm
         assert 1 - worst / stay - 0.05 <= skills[at] <= 1 - best / stay + 0.05
 
 
+def test_weights_that_do_not_move_are_said_to_and_do_not_turn(base, tmp_path):
+    found = of(line_with_noise(rate=0.0, noise=0.0), base, tmp_path)
+    assert "the weights did not move: each of the 20 checkpoints is the base itself" in found["says"]
+    assert "TURNS" not in found["says"]
+
+
 def test_a_turn_is_said(base, tmp_path):
     found = of(bent(turn=10), base, tmp_path)
     assert "THE WINDOW TURNS" in found["says"]

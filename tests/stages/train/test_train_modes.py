@@ -23,7 +23,6 @@ from relex.stages.train import stage as train
 from relex.stages.train import state as train_state
 from relex.stages.train.capture import Capture
 from relex.stages.train.launch import is_launched, launch
-from relex.stages.train.step_log import no_signal
 from relex.trajectory.materialize import materialize
 from relex.trajectory.reader import Trajectory, verify
 from relex.window.options import Options
@@ -259,16 +258,6 @@ def test_more_held_out_prompts_than_problems_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="too few problems to train on"):
         train.run(params.train, params.problems)
-
-
-def test_first_steps_without_any_signal_are_warned_of():
-    silent = {"share_without_signal": 1.0, "reward": 0.0, "share_truncated": 0.9}
-    assert no_signal([silent] * 4) is None
-    assert "first 4 steps" in no_signal([silent] * 4, 4)  # of a window that has no more
-    assert "all wrong" in no_signal([silent] * 5)
-    assert "90%" in no_signal([silent] * 5)
-    assert "too easy" in no_signal([{**silent, "reward": 1.0}] * 5)
-    assert no_signal([silent] * 4 + [{**silent, "share_without_signal": 0.9}]) is None
 
 
 def test_a_launched_process_knows_that_it_is_one(monkeypatch):
