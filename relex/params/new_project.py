@@ -214,8 +214,9 @@ _CHECK = """\
    answer {answer!r}; the scorer {scorer} {verdict}
 2. Sizes and lengths: {sizes}; answers of at most {completion} tokens
    (train.max_completion_length, evaluate.max_tokens).
-3. Whether there is anything to learn: the share of groups without signal (report.html, after the first hop) must be
-   well below 1. A base that is never right, or always, gives RLVR nothing to go by: take an easier or a harder task.
+3. Whether there is anything to learn: the share of groups without signal ("Signal and lengths while training" in
+   report.html, after the first hop) must be well below 100 %. A base that is never right, or always, gives RLVR
+   nothing to go by: take an easier or a harder task.
 
 {examined}
 
