@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Optional, get_args
 
@@ -15,14 +16,23 @@ commands = typer.Typer()
 _STAGES = "Stages (parameters come from params.yaml)"
 
 
+def _imports(stage: str) -> AbstractContextManager[None]:
+    """Say which stage begins: on a slow machine its libraries alone take minutes."""
+    from relex.core import progress
+
+    return progress.at(f"{stage}: importing its libraries")
+
+
 @commands.command(rich_help_panel=_STAGES)
 def problems() -> None:
     """Generate the verifiable problems and split them, disjoint by content."""
     from relex.core import hop
     from relex.params.load import read_params
-    from relex.stages.problems import stage
 
-    stage.run(read_params().problems, hop.read().slice)
+    params = read_params()
+    with _imports("problems"):
+        from relex.stages.problems import stage
+    stage.run(params.problems, hop.read().slice)
 
 
 @commands.command(rich_help_panel=_STAGES)
@@ -30,9 +40,11 @@ def base() -> None:
     """Put the base model theta_0 in place: pretrain the embedded one, or take a folder, a package or a hub revision."""
     from relex.core import hop
     from relex.params.load import read_params
-    from relex.stages.base import stage
 
-    stage.run(read_params().base, hop.read().start)
+    params = read_params()
+    with _imports("base"):
+        from relex.stages.base import stage
+    stage.run(params.base, hop.read().start)
 
 
 @commands.command(rich_help_panel=_STAGES)
@@ -40,9 +52,10 @@ def train() -> None:
     """Short RLVR with TRL's GRPOTrainer; every step of the window is captured as a delta from the base."""
     from relex.core import hop
     from relex.params.load import read_params
-    from relex.stages.train import stage
 
     params = read_params()
+    with _imports("train"):
+        from relex.stages.train import stage
     stage.run(params.train, params.problems, hop.read().training)
 
 
@@ -61,15 +74,16 @@ def diagnose(
     """
     if trajectory is None and base is None and completions is None and out is None:
         from relex.params.load import read_params
-        from relex.stages.diagnose import stage
 
         params = read_params()
+        with _imports("diagnose"):
+            from relex.stages.diagnose import stage
         stage.run(params.diagnose, params.extrapolate)
     elif trajectory is None or base is None or out is None:
         raise typer.BadParameter("--trajectory, --base and --out go together")
     else:
-        from relex.stages.diagnose.stage import diagnose_folder
-
+        with _imports("diagnose"):
+            from relex.stages.diagnose.stage import diagnose_folder
         diagnose_folder(trajectory, base, completions, out)
 
 
@@ -136,7 +150,8 @@ def extrapolate(
     Without flags it is the stage; with --trajectory, --base, --target or --soup, and --out it works on any trajectory.
     """
     flags = dict(locals())
-    from relex.stages.extrapolate import stage
+    with _imports("extrapolate"):
+        from relex.stages.extrapolate import stage
 
     gc.freeze()  # what the imports made stays: collections need not look at it again and again
     if trajectory is None and base is None and not target and not soup and out is None:
@@ -192,9 +207,10 @@ def evaluate() -> None:
     """Generate with vLLM and score what the proof asks for: race, gate, guards; then report on what came of it."""
     from relex.core import hop
     from relex.params.load import read_params
-    from relex.stages.evaluate import stage
 
     params = read_params()
+    with _imports("evaluate"):
+        from relex.stages.evaluate import stage
     stage.run(params.evaluate, params.problems, params.decide, hop.read().champion)
 
 
@@ -202,17 +218,20 @@ def evaluate() -> None:
 def decide() -> None:
     """Which candidate, if any, is proven better on validation problems; written to metrics/decision.json."""
     from relex.params.load import read_params
-    from relex.stages.decide import stage
 
-    stage.run(read_params().decide)
+    params = read_params()
+    with _imports("decide"):
+        from relex.stages.decide import stage
+    stage.run(params.decide)
 
 
 @commands.command(rich_help_panel=_STAGES)
 def report() -> None:
     """One self-contained HTML page: rewards, spectrum, forecast, accuracy against horizon, cost, decision."""
     from relex.params.load import read_params
-    from relex.stages.report import stage
 
     params = read_params()
+    with _imports("report"):
+        from relex.stages.report import stage
     source = params.problems.source.model_dump(mode="json")
     stage.run(source, params.registry.model)

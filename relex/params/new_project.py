@@ -178,8 +178,8 @@ _CHECK = """\
 2. Sizes and lengths: {sizes}; answers of at most {completion} tokens
    (train.max_completion_length, evaluate.max_tokens).
 3. Whether there is anything to learn: the base's own answers below, and after the first hop the share of groups
-   without signal (report.html), must leave some answers right and some wrong. A base that is never right, or always,
-   gives RLVR nothing to go by: take an easier or a harder task.
+   without signal ("Signal and lengths while training" in report.html), must leave some answers right and some wrong.
+   A base that is never right, or always, gives RLVR nothing to go by: take an easier or a harder task.
 
 {examined}
 

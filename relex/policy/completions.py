@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tqdm import tqdm
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from relex.core import progress
 from relex.core.asking import BARE, Asking
 from relex.core.atomic import new_file
 from relex.core.errors import InputError
@@ -69,7 +69,7 @@ def sample_completions(
     room = room_beside(model) if room is None else room
     each = cache_bytes(model.config, next(model.parameters()).element_size())
     with torch.random.fork_rng(devices=devices), torch.no_grad():
-        for start in tqdm(range(0, len(problems), per_batch), desc="completions", unit="batch", disable=None):
+        for start in progress.bar(range(0, len(problems), per_batch), desc="completions for the scan", unit="batch"):
             part = problems[start : start + per_batch]
             encoded = tokenizer([render(tokenizer, problem.prompt, asking) for problem in part])["input_ids"]
             width = max(len(tokens) for tokens in encoded)

@@ -31,6 +31,7 @@ from relex.stages.report.beside import Beside
 from relex.stages.report.read import read_proven
 from relex.stages.report.samples import read_samples
 from relex.stages.report.stage import page
+from relex.trajectory.numbering import naming_folder
 
 # Of the section `evaluate`, what changes no row and no decision: a proof may go on with other values.
 _OF_THE_MACHINE = {"engines", "tensor_parallel", "cpu_kv_cache_gib", "reload", "suites"}
@@ -65,7 +66,7 @@ def _prove(models: Models, files: Files, options: Options, out: Path) -> str:
         _evaluate(folder, settings, rules, suites, contestants)
         decision = decide.replay(rules, folder.decided)
         write_json(folder.decision, decision)
-        _report(folder, files)
+        write_page(folder, files)
     return str(decision["sentence"])
 
 
@@ -138,8 +139,10 @@ def _evaluate(
     print_table(metrics, [suite.name for suite in suites])
 
 
-def _report(folder: ProofFolder, files: Files) -> None:
+def write_page(folder: ProofFolder, files: Files) -> None:
+    """report.html, of what stands in the folder."""
     proven = read_proven(folder.evaluation, folder.decision, folder.timings)
     samples = read_samples(proven, folder.rows)
-    beside = Beside(task=files.suite.name, model=None, champions=[], samples=samples)
+    folders = {name: naming_folder(Path(model.folder)).name for name, model in proven.evaluation.models.items()}
+    beside = Beside(task=files.suite.name, model=None, champions=[], samples=samples, folders=folders)
     write_text(folder.report, page(proven, beside))

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from relex.checkpoints.compare import check_same_tensors
 from relex.checkpoints.side_files import copy_side_files
 from relex.checkpoints.tensors import CheckpointReader, TensorFile, torch_dtype
 from relex.checkpoints.tying import tied_twins
 from relex.checkpoints.writer import CheckpointWriter
-from relex.core import atomic
+from relex.core import atomic, progress
 from relex.core.errors import InputError
 from relex.trajectory import stamps
 from relex.trajectory.codec import CODECS, SCALE
@@ -51,7 +50,7 @@ def materialize(
         writer = stack.enter_context(CheckpointWriter(folder, origin))
         twins = tied_twins(origin)
         heads = {embedding: head for head, embedding in twins.items()}
-        for name in tqdm(origin.names, desc="materialize", unit="tensor", disable=None):
+        for name in progress.bar(origin.names, desc="materialize", unit="tensor"):
             if name in twins:
                 continue
             places = [name, heads[name]] if name in heads else [name]

@@ -46,10 +46,14 @@ def file_name(step: int) -> str:
 
 def step_of_folder(folder: Path) -> int | None:
     """The step that a full checkpoint's folder says in its name; None where it says none."""
-    inner = next((one for one in INNER if folder.parts[-len(one.parts) :] == one.parts), Path())
-    named = folder.parents[len(inner.parts) - 1] if inner.parts else folder
-    match = LAYOUT.fullmatch(named.name)
+    match = LAYOUT.fullmatch(naming_folder(folder).name)
     return int(match[1]) if match else None
+
+
+def naming_folder(folder: Path) -> Path:
+    """Of a full checkpoint's folder, the one that names it: itself, or what a trainer's layout has around it."""
+    below = max((len(one.parts) for one in INNER if folder.parts[-len(one.parts) :] == one.parts), default=0)
+    return folder.parents[below - 1] if below else folder
 
 
 def check(manifest: Manifest, where: Path) -> None:

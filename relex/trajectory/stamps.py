@@ -20,10 +20,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from relex.checkpoints.digest import weights_sha256
-from relex.core import atomic
+from relex.core import atomic, progress
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact, InputError, RelexError
 
@@ -75,7 +73,7 @@ def hash_files(paths: Sequence[Path]) -> list[str]:
     """SHA-256 of every file, several at a time: hashing leaves the interpreter to the others."""
     with ThreadPoolExecutor(min(_MOST, len(os.sched_getaffinity(0)))) as pool:
         hashes = pool.map(_hash, paths)
-        return list(tqdm(hashes, total=len(paths), desc="hash", unit="file", disable=None, delay=1.0))
+        return list(progress.bar(hashes, total=len(paths), desc="hash", unit="file"))
 
 
 def stamps_of(paths: Iterable[Path]) -> Stamps:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import safetensors
 from safetensors.numpy import load_file, save_file
-from tqdm import tqdm
 
-from relex.core import atomic
+from relex.core import atomic, progress
 from relex.core.choices import Device
 from relex.forecast.subspace import Array, symmetric
 from relex.trajectory.manifest import Manifest
@@ -39,7 +38,7 @@ def grams(window: Window, *, device: Device, budget: int) -> dict[str, Array]:
         return found
     fresh = {}
     with Stream(window, budget, arithmetic_for(device), targets=0) as stream:
-        for name in tqdm(window.names, desc="gram", unit="tensor", disable=None):
+        for name in progress.bar(window.names, desc="gram", unit="tensor"):
             with stream.opened(name) as opened:
                 fresh[name] = stream.gram(opened, found.get(name), known)
     save_cache(cache, manifest, fresh)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
+from relex.core import progress
 from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
 from relex.core.hop import Model
@@ -47,11 +48,14 @@ def run(base: Base, start: Model | None = None) -> None:
                 # The corpus must not teach the answers that will be asked for.
                 metrics = pretrain_embedded(source, set(read_json(HELD_OUT)), folder)
             elif isinstance(source, FolderBase):
-                copy_folder(Path(source.path), folder)
+                with progress.at(f"base: copying {source.path}, and reading every weight of it"):
+                    copy_folder(Path(source.path), folder)
             elif isinstance(source, PackageBase):
-                metrics = write_checkpoint(source, folder)
+                with progress.at(f"base: writing the model of the package {source.package}"):
+                    metrics = write_checkpoint(source, folder)
             else:
-                copy_folder(download(source), folder)
+                with progress.at(f"base: fetching {source.repo} at {source.revision}"):
+                    copy_folder(download(source), folder)
             check_checkpoint(folder)
         follow_folder(folder_of(base, start))
         sha256 = weights_sha256(BASE)
@@ -79,7 +83,8 @@ def weights_of(start: Model) -> Path:
 
 def pretrain_embedded(source: EmbeddedBase, held_out: set[str], folder: Path) -> dict[str, float]:
     """Pretrain the embedded base into `folder`; its metrics."""
-    from relex.stages.base.embedded import pretrain  # torch and transformers only where they are needed
+    with progress.at("base: importing torch and transformers"):  # only where they are needed
+        from relex.stages.base.embedded import pretrain
 
     return pretrain(source, held_out, folder)
 

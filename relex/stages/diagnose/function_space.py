@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from relex.core import progress
 from relex.core.choices import Device
 from relex.forecast.backtest import held_out_weights
 from relex.forecast.subspace import Array
@@ -55,7 +56,10 @@ def function_backtest(
     right = np.flatnonzero(table.column("reward").to_numpy() > 0.5)
     chosen = _bounded(completions, moving.model.config.get_text_config().vocab_size)
 
+    bar = progress.bar(range(1 + 2 * len(counts)), desc="backtest in next-token distributions", unit="model")
+
     def look(point: int) -> tuple[torch.Tensor, float | None]:
+        next(bar)
         model = moving.at(point)
         told = next_token_log_probabilities(
             model, [prompts[row] for row in chosen], [completions[row] for row in chosen], temperature=temperature
@@ -85,6 +89,7 @@ def function_backtest(
                 "right_log_likelihood": {"forecast": likelihood, "stay": stay_likelihood, "true": true_likelihood},
             }
         )
+    next(bar, None)  # to its end
     return entries
 
 

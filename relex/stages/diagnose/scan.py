@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from relex.core import progress
 from relex.forecast.subspace import Array
 from relex.policy.likelihood import log_likelihoods
 from relex.stages.diagnose.moving_model import MovingModel
@@ -31,15 +31,15 @@ def horizons(last: int, reach: float, count: int) -> list[int]:
 
 
 def likelihood_table(
-    moving: MovingModel, points: Sequence[int], table: pa.Table, temperature: float
+    moving: MovingModel, points: Sequence[int], table: pa.Table, temperature: float, what: str = "scan"
 ) -> NDArray[np.float64]:
-    """Log-likelihoods [P, N] in nats of all N completions at each point of the moving model."""
+    """Log-likelihoods [P, N] in nats of all N completions at each point of the moving model. what: the bar's name."""
     prompts = table.column("prompt_tokens").to_pylist()
     completions = table.column("completion_tokens").to_pylist()
     return np.stack(
         [
             log_likelihoods(moving.at(point), prompts, completions, temperature=temperature)
-            for point in tqdm(points, desc="scan", unit="horizon", disable=None)
+            for point in progress.bar(points, desc=what, unit="horizon")
         ]
     )
 

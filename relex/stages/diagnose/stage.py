@@ -135,7 +135,7 @@ def _with_completions(
         )
     table, temperature = read_completions(completions)
     scans = {
-        name: _scan(window, found, table, temperature, section, choice)
+        name: _scan(window, found, table, temperature, section, choice, "scan" if name == "plain" else f"scan, {name}")
         for name, choice in {"plain": request, **_variants(request, section)}.items()
     }
     backtest = function_backtest(
@@ -171,6 +171,7 @@ def _scan(
     temperature: float,
     section: Diagnose,
     request: Request,
+    what: str,
 ) -> dict[str, Any]:
     last = request.used_steps(window.steps)[-1]
     steps = scan.horizons(last, section.scan_reach, section.scan_horizons)
@@ -182,7 +183,7 @@ def _scan(
         device=request.options.device,
         budget=request.options.budget,
     )
-    likelihoods = scan.likelihood_table(moving, range(1 + len(steps)), table, temperature)
+    likelihoods = scan.likelihood_table(moving, range(1 + len(steps)), table, temperature, what)
     rest = (
         table.column("log_probability").to_numpy(),
         table.column("reward").to_numpy(),

@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from relex.core import progress
 from relex.core.workspace import STATE
 from relex.stages.evaluate.answering import answers, forfeited, gives_numbers
 from relex.stages.evaluate.contestants import Contestant
@@ -82,8 +83,9 @@ class Generation:
         self._scoring.close()
         remove_twins(self._state)
 
-    def fill(self, wants: Sequence[Want], purpose: str) -> None:
-        """Generate, score and save what the store lacks of `wants`. purpose: what it is counted under in `spent`.
+    def fill(self, wants: Sequence[Want], purpose: str, what: str = "") -> None:
+        """Generate, score and save what the store lacks of `wants`. purpose: what it is counted under in `spent`; what:
+        what its bar is called, where that says more.
 
         The first failure ends every engine, and is raised; what was scored until then is saved.
         """
@@ -93,9 +95,13 @@ class Generation:
             return
         scored = self._scoring.seconds
         try:
-            threads = self._set_up(todo)
+            threads = self._threads or self._set_up(todo)
             shares = deal(todo, len(self._slots), exchangeable=bool(self._exact))
-            with tqdm(total=_rows(todo), desc=purpose, unit="row", mininterval=2.0) as bar:
+            rows, desc = _rows(todo), what or purpose
+            with (
+                tqdm(total=rows, desc=f"{desc}: {rows:,} rows", unit="row", mininterval=2.0) as bar,
+                progress.kept_alive(bar),
+            ):
                 serving = [threads.submit(self._serve, slot, shares, spent, bar) for slot in self._slots]
                 _first_failure(serving)
             self._scoring.finish()
@@ -124,8 +130,6 @@ class Generation:
 
     def _set_up(self, todo: Sequence[Share]) -> ThreadPoolExecutor:
         """Slots, and whether their engines may be reloaded: once, when the first rows are missing."""
-        if self._threads is not None:
-            return self._threads
         settings = self._settings
         environments = engine_environments(
             settings.tensor_parallel, settings.engines, backend=settings.backend
@@ -140,7 +144,8 @@ class Generation:
             for number, environment in enumerate(environments)
         ]
         begin = time.perf_counter()
-        self._exact = self._look_at_reloading(todo, self._threads)
+        with progress.at("evaluate: making engines ready"):
+            self._exact = self._look_at_reloading(todo, self._threads)
         self.spent["start_seconds"] += time.perf_counter() - begin
         return self._threads
 
@@ -171,6 +176,7 @@ class Generation:
     def _serve(self, slot: Slot, shares: list[Share], spent: dict[str, Any], bar: Any) -> None:
         while (share := self._next(slot, shares)) is not None:
             begin = time.perf_counter()
+            bar.set_postfix_str(f"{share.contestant.name}, its engine gets ready", refresh=False)
             slot.serve(share.contestant, exact=self._exact == architecture(share.contestant))
             with self._lock:
                 self.spent["start_seconds"] += time.perf_counter() - begin

@@ -7,6 +7,7 @@ into timings/evaluate.json. Rows come from the store (row_store.py) wherever the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from relex.core.errors import InputError
 from relex.core.hop import Model
 from relex.core.inputs import follow_files
 from relex.core.timing import timed
-from relex.proof.night import BASE, CHAMPION, OBSERVED
+from relex.proof.night import BASE, CHAMPION, OBSERVED, Ask
 from relex.proof.plan import Plan
 from relex.proof.policy import Outcome, play
 from relex.proof.roles import OOD, TEST
@@ -81,6 +82,7 @@ class Evaluation:
         self._engine = engine_facts(settings)
         self._generation = generation
         self._asked = Asked(store, self._contestants, self._suites)
+        self._asks = Counter[str]()  # so far, by part and model, for the bars' names
 
     def plan(self) -> Plan:
         """What the proof may ask. Where minutes limit it, the plan of a run that was killed is kept."""
@@ -144,7 +146,13 @@ class Evaluation:
                 ask = next(proof)
             except StopIteration as end:
                 return end.value
-            self._ask(ask.purpose, ask.models, ask.asked)
+            self._ask(ask.purpose, ask.models, ask.asked, self._look_called(ask))
+
+    def _look_called(self, ask: Ask) -> str:
+        """Which look of which part this is: race, look 2; gate, look 1 at step_000481."""
+        about = "" if ask.purpose == RACE else f" at {ask.models[0]}"
+        self._asks[ask.purpose + about] += 1
+        return f"{ask.purpose}, look {self._asks[ask.purpose + about]}{about}"
 
     def _report(self, outcome: Outcome) -> None:
         """Ask the suites that are reported of whom the report is about; nothing is decided on them any more."""
@@ -154,7 +162,9 @@ class Evaluation:
         asked = tuple((room.name, room.problems, room.reported) for room in self._rooms if room.role in (TEST, OOD))
         self._ask(REPORT, models, asked)
 
-    def _ask(self, purpose: str, models: Iterable[str], asked: tuple[tuple[str, int, int], ...]) -> None:
+    def _ask(
+        self, purpose: str, models: Iterable[str], asked: tuple[tuple[str, int, int], ...], what: str = ""
+    ) -> None:
         models = list(models)
         self._generation.fill(
             [
@@ -163,6 +173,7 @@ class Evaluation:
                 for suite, problems, samples in asked
             ],
             purpose,
+            what,
         )
         self._asked.add(purpose, models, asked)
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from relex.checkpoints.writer import CheckpointWriter
+from relex.core import progress
 from relex.forecast.directed import Directed
 from relex.forecast.subspace import Array
 from relex.stages.extrapolate.pipeline import Pipeline, Work
@@ -68,7 +68,7 @@ def write_sums(
             _copy(stream, writers, places, name)
 
     with Pipeline(stream.ahead) as pipeline:
-        for name in tqdm(names or window.base.names, desc="extrapolate", unit="tensor", disable=None):
+        for name in progress.bar(names or window.base.names, desc="extrapolate", unit="tensor"):
             if name in window.twins:
                 continue
             places = [name, heads[name]] if name in heads else [name]

@@ -223,7 +223,7 @@ def _fill(streams: Mapping[str, Iterator[Problem]], sizes: Sizes, seen: set[str]
 def _draw(stream: Iterator[Problem], wanted: int, seen: set[str], name: str) -> list[Problem]:
     """The next `wanted` problems that were not `seen`, which they then are; fewer where the source has no more."""
     found: list[Problem] = []
-    bar = tqdm(total=wanted, desc=f"problems: {name}", unit="problem", mininterval=2.0, delay=2.0, disable=None)
+    bar = tqdm(total=wanted, desc=f"problems: {name}", unit="problem", mininterval=2.0, delay=2.0)
     for draws, problem in enumerate(stream, 1):
         if problem.content not in seen:
             seen.add(problem.content)

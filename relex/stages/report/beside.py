@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,16 @@ class Champion(Facts):
 @dataclass(frozen=True)
 class Beside:
     """task: what the problems are. model: the registered model's name, None without a registry. champions: the moves
-    before this hop ended, the oldest first. campaign: None for a proof that is no hop. Nothing of the registry's
-    address, which may hold a password: DVC would write it into dvc.lock."""
+    before this hop ended, the oldest first. campaign: None for a proof that is no hop. folders: of a proof's models, by
+    name, what tells each from the others. Nothing of the registry's address, which may hold a password: DVC would write
+    it into dvc.lock."""
 
     task: str
     model: str | None
     champions: list[Champion]
     samples: Samples
     campaign: Campaign | None = None
+    folders: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_beside(night: Night, source: Mapping[str, Any], model: str) -> Beside:

@@ -18,8 +18,9 @@ from relex.stages.report.data import Evaluation, Night
 @dataclass(frozen=True)
 class Line:
     """One hop. spent: by it alone; total: by the campaign up to it. proven: whether its decision was to promote;
-    accepted: whether that became champion, None for the present hop, which the registry has not seen yet. step: of the
-    model that was promoted. version: of the champion after it. right: by suite, of the model in force after it."""
+    accepted: whether that became champion, None for the present hop, which the registry has not seen yet. became: what
+    became of a decision to promote that was not carried out. step: of the model that was promoted. version: of the
+    champion after it. right: by suite, of the model in force after it."""
 
     night: int
     hop: int
@@ -29,6 +30,7 @@ class Line:
     total: Spent
     proven: bool
     accepted: bool | None
+    became: str | None
     step: int | None
     version: str | None
     right: Mapping[str, Right]
@@ -57,16 +59,20 @@ class Campaign:
 
 
 def read_campaign(night: Night) -> Campaign:
-    """Of hop.json and ledger.jsonl; lines of later hops are left out, so that the page can be made again.
+    """Of hop.json and ledger.jsonl; lines of later hops are left out, so that the page can be made again. Of the
+    present hop's own line, which is written after its page, it takes that nothing was promoted after all.
 
     InputError where hop.json is of another hop than the metrics.
     """
     hop = hops.read()
     _check(hop, night.evaluation)
-    ledger = Ledger(row for row in lines.read().hops if row.place < hop.place)
+    known = lines.read()
+    ledger = Ledger(row for row in known.hops if row.place < hop.place)
     earlier = [row for row in ledger.hops if row.campaign == hop.campaign]
     present = spent(hop, ledger)
     promoted = night.decision.winner if night.decision.promote else None
+    own = known.hop(hop)
+    became = _became(own) if own and promoted else None
     this = Line(
         night=hop.night,
         hop=hop.hop,
@@ -75,10 +81,11 @@ def read_campaign(night: Night) -> Campaign:
         spent=present,
         total=ledger.total(hop.campaign).plus(present),
         proven=night.decision.promote,
-        accepted=None,
+        accepted=False if became else None,
+        became=became,
         step=night.evaluation.models[promoted].step if promoted else None,
-        version=None if promoted else _version(hop.champion),
-        right=_right(night.evaluation, night.decision.winner or "base"),
+        version=None if promoted and not became else _version(hop.champion),
+        right=_right(night.evaluation, _serving(night, became)),
     )
     before = earlier[0].before if earlier else _right(night.evaluation, "base")
     return Campaign(hop, (*map(_line, earlier), this), before, night.train.steps - present.steps)
@@ -94,10 +101,25 @@ def _line(row: HopRow) -> Line:
         total=row.total,
         proven=row.outcome != "keep-champion",
         accepted=row.accepted,
+        became=_became(row),
         step=row.step,
         version=_version(row.model),
         right=row.right,
     )
+
+
+def _became(row: HopRow) -> str | None:
+    """What became of a decision to promote that was not carried out, None for every other."""
+    if row.accepted or row.outcome == "keep-champion":
+        return None
+    return row.outcome if row.outcome.startswith("overtaken") else "another model is champion"
+
+
+def _serving(night: Night, became: str | None) -> str:
+    """The model that stays or comes: where nothing was promoted after all, the one that the hop met."""
+    if became is None:
+        return night.decision.winner or "base"
+    return next(iter(night.evaluation.of_kind("champion")), "base")
 
 
 def _right(evaluation: Evaluation, model: str) -> dict[str, Right]:

@@ -20,9 +20,9 @@ _RANKS = 10
 
 def reward_chart(night: Night) -> Markup:
     """Mean reward of the rollouts at each step, with a running mean; nothing where another trainer kept them."""
-    if not night.rewards:
+    if not night.steps:
         return Markup("")
-    steps, rewards = np.array(night.rewards).T
+    steps, rewards = np.array([(row.step, row.reward) for row in night.steps]).T
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()

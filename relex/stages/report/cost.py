@@ -21,7 +21,8 @@ class Cost:
     """Steps and seconds; None where no stage left them.
 
     per_step: median of this night's steps. target: the step of the forecast that met the gate, or the farthest one.
-    beyond: an estimate, the seconds of training on from the trained steps to the target.
+    beyond: an estimate, the seconds of training on from the trained steps to the target. targets: steps that forecasts
+    were made for.
     """
 
     trained_steps: int
@@ -30,7 +31,9 @@ class Cost:
     beyond: float | None
     total: float
     extrapolation: float | None
+    targets: int
     forecasts: int
+    controls: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def cost(night: Night) -> Cost:
         beyond=beyond,
         total=sum(spent.values()),
         extrapolation=spent.get("extrapolate"),
+        targets=len({night.evaluation.models[name].step for name in night.evaluation.of_kind("candidate")}),
         forecasts=len(night.evaluation.of_kind("candidate")),
+        controls=len(night.evaluation.of_kind("control")),
     )
 
 

@@ -21,7 +21,8 @@ class Interval(Facts):
 
 
 class Model(Facts):
-    """One evaluated model. step: optimiser steps, observed or predicted; None for a champion. folder: where it was."""
+    """One evaluated model. step: optimiser steps, observed or predicted; None for a champion. folder: where it was.
+    control: a candidate that takes no forecast, races beside the others and is never promoted."""
 
     kind: Literal["base", "observed", "champion", "candidate"]
     step: int | None
@@ -29,6 +30,7 @@ class Model(Facts):
     weights_sha256: str
     version: str | None = None
     folder: str = ""
+    control: bool = False
 
 
 class Suite(Facts):
@@ -109,10 +111,16 @@ class Evaluation(Facts):
         """Names of the suites of a role, in the file's order."""
         return [name for name, suite in self.protocol.suites.items() if suite.role == role]
 
-    def of_kind(self, kind: str) -> list[str]:
-        """Names of the models of a kind, by step."""
-        found = [name for name, model in self.models.items() if model.kind == kind]
+    def of_kind(self, *kinds: str) -> list[str]:
+        """Names of the models of these kinds together, by step; controls are a kind of their own, `control`."""
+        found = [name for name, model in self.models.items() if ("control" if model.control else model.kind) in kinds]
         return sorted(found, key=lambda name: (self.models[name].step or 0, name))
+
+    @property
+    def same_as_base(self) -> str | None:
+        """Name of the champion where it is the very model that the hop began with, else None."""
+        base = next((self.models[name].model_sha256 for name in self.of_kind("base")), None)
+        return next((name for name in self.of_kind("champion") if self.models[name].model_sha256 == base), None)
 
 
 class BaseFacts(Facts):
@@ -137,6 +145,17 @@ class TrainFacts(Facts):
     skill: Number | None = None
     ended: Literal["steps", "time", "skill"] = "steps"
     warning: str | None = None
+
+
+class Step(Facts):
+    """A row of metrics/train_steps.csv. reward: mean of its rollouts. without_signal: share of its groups whose answers
+    all got the same reward. cut: share of its answers that were cut off. length: mean of an answer, in tokens."""
+
+    step: int
+    reward: Number
+    without_signal: Number | None = None
+    cut: Number | None = None
+    length: Number | None = None
 
 
 class Generated(Facts):
@@ -215,12 +234,12 @@ class Proven(Facts):
 
 
 class Night(Proven):
-    """Everything that the page shows of a night. rewards: (optimiser step, mean reward of its rollouts)."""
+    """Everything that the page shows of a night. steps: of the training, in order."""
 
     candidate: ClassVar[str] = "forecast"
     base: BaseFacts
     train: TrainFacts
-    rewards: list[tuple[int, Number]]
+    steps: list[Step]
     diagnosis: Diagnosis
 
     @property

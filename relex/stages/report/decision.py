@@ -57,7 +57,8 @@ class Candidate(Facts):
     """A candidate as the race saw it: share of right samples on so many choosing problems, and how it fared.
 
     left: the number of the look after which it left the race, None where it stayed. beyond: the checks of the forecast
-    that its step outreaches.
+    that its step outreaches. control: it takes no forecast. beats_control: whether it is shown to be better than every
+    control, None without one.
     """
 
     name: str
@@ -68,6 +69,8 @@ class Candidate(Facts):
     finalist: bool
     left: int | None
     beyond: tuple[str, ...] = ()
+    control: bool = False
+    beats_control: bool | None = None
 
 
 class Levels(Facts):

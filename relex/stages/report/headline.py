@@ -41,12 +41,12 @@ def headline(train: TrainFacts, evaluation: Evaluation, decision: Decision) -> d
 
 
 def race(evaluation: Evaluation) -> str:
-    """CSV with a header, by step: the last observed checkpoint and every candidate on the suites that the race asks,
-    their share of right samples with its interval, and how many problems and samples of each it rests on."""
+    """CSV with a header, by step: the last observed checkpoint and every candidate and control on the suites that the
+    race asks, their share of right samples with its interval, and how many problems and samples of each it rests on."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_RACE)
-    for name in evaluation.of_kind("observed") + evaluation.of_kind("candidate"):
+    for name in evaluation.of_kind("observed") + evaluation.of_kind("candidate", "control"):
         for suite in evaluation.suites("choose"):
             found = evaluation.accuracy(name, suite)
             if found is not None:

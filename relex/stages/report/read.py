@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,12 +11,14 @@ from pydantic import ValidationError
 from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.errors import InputError, InputErrors
-from relex.stages.report.data import BaseFacts, Evaluation, Night, Proven, Timing, TrainFacts
+from relex.stages.report.data import BaseFacts, Evaluation, Night, Proven, Step, Timing, TrainFacts
 from relex.stages.report.decision import Decision
 from relex.stages.report.diagnosis import Diagnosis
 from relex.stages.report.facts import Facts
 
 _Facts = TypeVar("_Facts", bound=Facts)
+# Our name: the column of train_steps.csv.
+_LOGGED = {"without_signal": "share_without_signal", "cut": "share_truncated", "length": "completion_length"}
 _ORDER = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide")
 
 
@@ -38,10 +39,10 @@ def read_night() -> Night:
     evaluation = read(workspace.EVALUATION_METRICS, Evaluation)
     decision = read(workspace.DECISION, Decision)
     timings = {path.stem: read(path, Timing) for path in sorted(workspace.TIMINGS.glob("*.json"))}
-    rewards: list[tuple[int, float]] = []
+    steps: list[Step] = []
     try:
         if train is None or train.completions:  # another trainer's are not known
-            rewards = read_rewards(workspace.TRAIN_STEPS)
+            steps = read_steps(workspace.TRAIN_STEPS)
     except InputError as fault:
         faults.append(fault)
     if not (base and train and diagnosis and evaluation and decision) or faults:
@@ -50,7 +51,7 @@ def read_night() -> Night:
     night = Night.model_construct(
         base=base,
         train=train,
-        rewards=rewards,
+        steps=steps,
         diagnosis=diagnosis,
         evaluation=evaluation,
         decision=decision,
@@ -71,20 +72,27 @@ def read_proven(evaluation: Path, decision: Path, timings: Path) -> Proven:
     return proven
 
 
-def read_rewards(path: Path) -> list[tuple[int, float]]:
-    """(optimiser step, mean reward of its rollouts), by step, from train_steps.csv; InputError for anything else."""
+def read_steps(path: Path) -> list[Step]:
+    """The training's steps, in order, from train_steps.csv; InputError for anything else. What a row leaves empty, and
+    columns that an earlier release did not write, are None."""
     try:
         with open(path, newline="", encoding="utf-8") as handle:
-            rows = [(int(row["step"]), float(row["reward"])) for row in csv.DictReader(handle)]
+            rows = [_step(row) for row in csv.DictReader(handle)]
     except FileNotFoundError:
         raise InputError("the file is missing", where=path, todo="run the stage that writes it") from None
     except (ValueError, KeyError, TypeError, csv.Error, OSError) as error:
+        found = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else error
         raise InputError(
-            "not a table of steps", where=path, expected="columns step and reward, numbers in every row", found=error
+            "not a table of steps", where=path, expected="columns step and reward, numbers in every row", found=found
         ) from error
-    if not rows or not all(math.isfinite(reward) for _, reward in rows):
+    if not rows:
         raise InputError("not a table of steps", where=path, expected="at least one step, every reward finite")
-    return sorted(rows)
+    return sorted(rows, key=lambda row: row.step)
+
+
+def _step(row: dict[str, str]) -> Step:
+    logged = {name: row[column] for name, column in _LOGGED.items() if row.get(column)}
+    return Step.model_validate({"step": row["step"], "reward": row["reward"], **logged})
 
 
 def _facts(path: Path, shape: type[_Facts]) -> _Facts:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from relex.core import workspace
 from relex.core.atomic import write_json, write_text
-from relex.stages.report import tables, trend, words
+from relex.stages.report import accuracy_tables, names, tables, trend, words
 from relex.stages.report.accuracy import accuracy_charts
 from relex.stages.report.beside import Beside, read_beside
 from relex.stages.report.campaign_chart import campaign_charts
@@ -81,6 +81,10 @@ def _hash(script: str) -> str:
 def _content(night: Proven, beside: Beside) -> dict[str, Any]:
     models = night.evaluation.models
     headline, _, numbers = night.decision.sentence.partition(": ")
+    became = beside.campaign.lines[-1].became if beside.campaign else None
+    if became:
+        headline, numbers = f"Not promoted: {became}", f"The hop had decided: {night.decision.sentence}"
+    tiles = tables.tiles(night)
     return {
         "night": night,
         "beside": beside,
@@ -91,23 +95,31 @@ def _content(night: Proven, beside: Beside) -> dict[str, Any]:
         "champion_version": next((models[name].version for name in night.evaluation.of_kind("champion")), None),
         "champions": trend.shown(beside),
         "trend_suites": trend.suites(night),
-        "tonight": trend.tonight(night),
+        "tonight": trend.tonight(night, beside),
         "headline": headline,
         "numbers": numbers,
         "avg": words.avg_at(night.evaluation),
         "reported": any(map(night.evaluation.suites, ("test", "ood"))),
-        "verdicts": [(tables.called(night, verdict.name), verdict) for verdict in night.decision.verdicts],
-        "tiles": tables.tiles(night),
-        "called": lambda name: tables.called(night, name),
-        "columns": tables.columns(night),
-        "rows": tables.accuracy_rows(night),
-        "pass_k": tables.pass_k(night),
+        "verdicts": tables.verdicts(night),
+        "became": became,
+        "outcome": "keep-champion" if became else night.decision.outcome,
+        "tiles": tiles,
+        "apart": len({tile.problems for tile in tiles if tile.problems}) > 1,
+        "guarded": bool(night.evaluation.suites("ood")),
+        "training": tables.training(night) if isinstance(night, Night) else [],
+        "controls": len(night.evaluation.of_kind("control")),
+        "called": lambda name: names.called(night, name),
+        "reported_table": accuracy_tables.reported(night),
+        "race_table": accuracy_tables.raced(night),
+        "silent": accuracy_tables.unasked(night),
+        "pass_k": accuracy_tables.pass_k(night),
         "trained": isinstance(night, Night),
         "proof": proof_cost(night),
         "asked": words.asked,
         "ended": words.ENDED,
-        "identity": tables.identity(night),
+        "identity": tables.identity(night, beside.folders),
         "has_champion": bool(night.evaluation.of_kind("champion")),
+        "same_as_base": night.evaluation.same_as_base,
         "farthest": night.finalist is not None and night.finalist == night.evaluation.of_kind("candidate")[-1],
     }
 

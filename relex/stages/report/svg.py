@@ -83,9 +83,11 @@ def svg(name: str, width: int, height: int, title: str, draw: Callable[[Figure],
     return Markup(_inline(buffer.getvalue(), name, title))
 
 
-def window_band(axes: Axes, last: int, label: str = "") -> None:
-    """Shade the observed window, steps 0 to `last`."""
-    axes.axvspan(0, last, color=COLOURS["observed"], alpha=0.13, linewidth=0, zorder=0)
+def window_band(axes: Axes, last: int, label: str = "", legend: str = "") -> None:
+    """Shade the observed window, steps 0 to `last`. label: written beside it; legend: its name in the legend."""
+    band = axes.axvspan(0, last, color=COLOURS["observed"], alpha=0.13, linewidth=0, zorder=0)
+    if legend:
+        band.set_label(legend)
     if label:
         axes.annotate(
             label,

@@ -2,139 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
 from relex.stages.report import words
 from relex.stages.report.charts import largest
 from relex.stages.report.cost import about
-from relex.stages.report.data import Interval, Night, Proven
-from relex.stages.report.decision import Candidate
+from relex.stages.report.data import Night, Proven
+from relex.stages.report.decision import Guard, Test, Verdict
+from relex.stages.report.names import called, same
 
-_ROLES = {"test": "only reported", "ood": "guards", "choose": "picks", "gate": "proves"}
-
-_BEYOND = {"backtest": "backtest", "likelihood": "likelihood's peak"}
 _NAMES = {"base": "the base", "observed": "the last observed", "champion": "the champion"}
 _WHERE = {"test": "test {}", "ood": "out of domain {}", "gate": "right at the gate"}
 _TO = "\N{RIGHTWARDS ARROW}"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A suite: its name, what its problems are for, and whether that is (also) to be reported."""
-
-    suite: str
-    purpose: str
-    reported: bool
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Share of right samples with its interval, and what it rests on, where models of one column differ in that."""
-
-    accuracy: Interval
-    asked: str
-
-
-@dataclass(frozen=True)
-class AccuracyRow:
-    """One model. cells: per column, None where it was not asked; passed: pass@k on test; cut: worst share cut off."""
-
-    name: str
-    mark: str
-    note: str
-    cells: tuple[Cell | None, ...]
-    passed: Interval | None
-    cut: float | None
+_Met = TypeVar("_Met", Test, Guard)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure and what it is."""
+    """One figure and what it is. problems: the role of those it is of, empty where of none."""
 
     value: str
     label: str
-
-
-def columns(night: Proven) -> list[Column]:
-    """The suites in the order of their roles."""
-    return [
-        Column(suite, purpose, role in ("test", "ood"))
-        for role, purpose in _ROLES.items()
-        for suite in night.evaluation.suites(role)
-    ]
-
-
-def accuracy_rows(night: Proven) -> list[AccuracyRow]:
-    """Base, last observed, champion, then the candidates by step."""
-    evaluation, decision = night.evaluation, night.decision
-    notes = {candidate.name: _note(candidate) for candidate in decision.candidates}
-    rows = []
-    for name in (name for kind in ("base", "observed", "champion", "candidate") for name in evaluation.of_kind(kind)):
-        mark = ""
-        if name == decision.winner:
-            mark = "winner" if decision.promote else "kept"
-        elif name == night.finalist:
-            mark = "chosen, not promoted"
-        cut = [
-            found.value for column in columns(night) if (found := evaluation.interval(name, column.suite, "truncated"))
-        ]
-        rows.append(
-            AccuracyRow(
-                name=called(night, name),
-                mark=mark,
-                note=notes.get(name, ""),
-                cells=tuple(_cell(night, name, column) for column in columns(night)),
-                passed=_pass_on_test(night, name),
-                cut=max(cut, default=None),
-            )
-        )
-    return rows
-
-
-def _cell(night: Proven, name: str, column: Column) -> Cell | None:
-    """Which problems and how many samples stand with the parts of the proof alone: each model was asked its own."""
-    accuracy = night.evaluation.accuracy(name, column.suite)
-    if accuracy is None:
-        return None
-    by_need = night.evaluation.protocol.suites[column.suite].role in ("choose", "gate")
-    return Cell(accuracy, words.asked(*night.evaluation.asked(name, column.suite)) if by_need else "")
-
-
-def _note(candidate: Candidate) -> str:
-    """When it left the race, and what its step lies beyond."""
-    said = [] if candidate.left is None else [f"left the race after look {candidate.left}"]
-    if candidate.beyond:
-        said.append(f"beyond the {' and the '.join(_BEYOND.get(what, what) for what in candidate.beyond)}")
-    return "; ".join(said)
-
-
-def pass_k(night: Proven) -> int | None:
-    """The largest k of pass@k on the test problems; None when none was measured."""
-    measured = {
-        int(metric.removeprefix("pass_at_"))
-        for suites in night.evaluation.metrics.values()
-        for suite in night.evaluation.suites("test")
-        for metric in suites.get(suite, {})
-        if metric.startswith("pass_at_")
-    }
-    return max(measured, default=None)
-
-
-def _pass_on_test(night: Proven, name: str) -> Interval | None:
-    suites = night.evaluation.suites("test")
-    return night.evaluation.interval(name, suites[0], f"pass_at_{pass_k(night)}") if suites else None
+    problems: str = ""
 
 
 def tiles(night: Proven) -> list[Tile]:
-    """What the one-minute reader takes away beside the sentence: gain, accuracy before and after, steps."""
+    """What the one-minute reader takes away beside the sentence: gain, accuracy before and after, steps. Gain and
+    shares are of different problems, so each says of which."""
     decision, evaluation = night.decision, night.evaluation
     before, after = night.compared
     role = "winner" if decision.promote else f"chosen {night.candidate}" if after == night.finalist else "last observed"
     found = [
         Tile(
             words.points(test.gain),
-            f"points compared with {_NAMES.get(before, before)}, on problems that nothing was chosen on",
+            f"points gained over {_NAMES.get(before, before)} at the gate: "
+            f"{words.sampled(test.problems, test.samples)}, which nothing was chosen on",
+            "gate",
         )
         for verdict in decision.verdicts
         for test in verdict.tests
@@ -146,19 +51,21 @@ def tiles(night: Proven) -> list[Tile]:
         old, new = evaluation.accuracy(before, suite), evaluation.accuracy(after, suite)
         if old and new:
             where = _WHERE[evaluation.protocol.suites[suite].role].format(words.avg_at(evaluation))
-            label = f"{where}: {_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
-            found.append(Tile(f"{words.share(old.value)} {_TO} {words.share(new.value)}", label))
+            of = [words.sampled(*evaluation.asked(name, suite)) for name in (before, after)]
+            who = f"{_NAMES.get(before, before).removeprefix('the ')} {_TO} {role}"
+            label = f"{where}: {who}; {' and '.join(dict.fromkeys(of))}"
+            found.append(
+                Tile(
+                    f"{words.share(old.value)} {_TO} {words.share(new.value)}",
+                    label,
+                    evaluation.protocol.suites[suite].role,
+                )
+            )
     target, trained = about(night), night.train.steps if isinstance(night, Night) else night.window
     if target is not None:
         far = words.multiple(target, night.window)
         found.append(Tile(f"{trained} {_TO} {target}", f"steps: trained {_TO} {night.candidate}, {far} the window"))
     return found
-
-
-def called(night: Proven, name: str) -> str:
-    """A model's name on the page, whether or not it is a model of the night."""
-    found = night.evaluation.models.get(name)
-    return words.model(name, found, night.window, night.candidate) if found else name
 
 
 def coefficient_rows(night: Night) -> list[dict[str, str]]:
@@ -179,8 +86,58 @@ def coefficient_rows(night: Night) -> list[dict[str, str]]:
     return rows
 
 
-def identity(night: Proven) -> list[tuple[str, str]]:
-    """What was measured on what, with short hashes."""
+def verdicts(night: Proven) -> list[tuple[str, Verdict]]:
+    """What each model is called and what it met at the gate; a base that is the champion too is met once."""
+    twice = night.evaluation.same_as_base
+
+    def once(found: Sequence[_Met]) -> list[_Met]:
+        against = {(one.against, getattr(one, "suite", "")) for one in found}
+        return [
+            one
+            for one in found
+            if not (twice and one.against == "base" and (twice, getattr(one, "suite", "")) in against)
+        ]
+
+    return [
+        (
+            called(night, verdict.name),
+            verdict.model_copy(update={"tests": once(verdict.tests), "guards": once(verdict.guards)}),
+        )
+        for verdict in night.decision.verdicts
+    ]
+
+
+def training(night: Night) -> list[tuple[str, str, list[str]]]:
+    """What the training's answers were like beside their reward: what it is, what that means, and its mean over all
+    steps, at the first and at the last; without what the step log does not hold."""
+    train = night.train
+    logged = {
+        "groups without signal": (
+            "a group: the answers to one problem; where all got the same reward, right or wrong, it teaches nothing",
+            [row.without_signal for row in night.steps],
+            train.share_without_signal,
+            "{:.0%}".format,
+        ),
+        "answers cut off": (
+            "at the longest that an answer may be: train.max_completion_length",
+            [row.cut for row in night.steps],
+            train.share_truncated,
+            "{:.1%}".format,
+        ),
+        "length of an answer": ("mean, in tokens", [row.length for row in night.steps], None, "{:,.1f}".format),
+    }
+    found = []
+    for name, (meaning, every, mean, shown) in logged.items():
+        known = [value for value in every if value is not None]
+        mean = sum(known) / len(known) if known else mean
+        if mean is not None:
+            ends = [known[0], known[-1]] if known else [None, None]
+            found.append((name, meaning, [shown(one) if one is not None else "\N{EN DASH}" for one in (mean, *ends)]))
+    return found
+
+
+def identity(night: Proven, folders: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What was measured on what, with short hashes. folders: of a proof's models, what they are called by."""
     evaluation = night.evaluation
     engine = evaluation.protocol.engine
     rows = _trained(night) if isinstance(night, Night) else []
@@ -191,9 +148,11 @@ def identity(night: Proven) -> list[tuple[str, str]]:
         limits = f"at most {suite.max_tokens} tokens, seed {suite.seed}; {words.short_hash(suite.sha256)}"
         rows.append((f"suite {name}", f"{suite.problems} problems, {drawn}, {limits}"))
     for name, model in evaluation.models.items():
+        if name == evaluation.same_as_base:
+            continue
         hashes = f"model {words.short_hash(model.model_sha256)}, weights {words.short_hash(model.weights_sha256)}"
-        folder = "" if isinstance(night, Night) else f"{Path(model.folder).name}: "
-        rows.append((called(night, name), folder + hashes))
+        folder = " and ".join(dict.fromkeys(folders[one] for one in same(night, name) if one in folders))
+        rows.append((called(night, name), (f"{folder}: " if folder else "") + hashes))
     return rows
 
 

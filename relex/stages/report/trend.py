@@ -22,10 +22,12 @@ def suites(night: Proven) -> list[str]:
     return [*night.evaluation.suites("test"), *night.evaluation.suites("ood")]
 
 
-def tonight(night: Proven) -> dict[str, float | None]:
+def tonight(night: Proven, beside: Beside) -> dict[str, float | None]:
     """By suite, what the model answers right that is promoted, or stays; None where it was not asked."""
-    serving = night.decision.winner or "base"
-    found = {suite: night.evaluation.accuracy(serving, suite) for suite in suites(night)}
+    if beside.campaign is not None:
+        known = beside.campaign.lines[-1].right
+        return {suite: known[suite].value if suite in known else None for suite in suites(night)}
+    found = {suite: night.evaluation.accuracy(night.decision.winner or "base", suite) for suite in suites(night)}
     return {suite: accuracy.value if accuracy else None for suite, accuracy in found.items()}
 
 
@@ -39,7 +41,7 @@ def trend_charts(night: Proven, beside: Beside) -> dict[str, Markup] | None:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for suite, series, marker in zip(suites(night), SERIES * 9, "os^Dv" * 9, strict=False):
-            values = [move.right.get(suite) for move in moves] + [tonight(night)[suite]]
+            values = [move.right.get(suite) for move in moves] + [tonight(night, beside)[suite]]
             points = [(at, value) for at, value in enumerate(values) if value is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), color=series, marker=marker, markersize=6, label=suite)

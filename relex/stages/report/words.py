@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from markupsafe import Markup
@@ -82,17 +83,28 @@ def model(name: str, found: Model, window: int, noun: str) -> str:
         case "champion":
             return f"champion, version {found.version}" if found.version else "champion"
         case _:
-            return candidate(name, found.step or 0, window, noun)
+            return candidate(name, found.step or 0, window, "control" if found.control else noun)
 
 
 def candidate(name: str, step: int, window: int, noun: str) -> str:
-    """What a candidate is called; its own name only where that says more than the step."""
-    return f"{noun} {step}{'' if name == f'step_{step:06d}' else f' {name}'} ({multiple(step, window)})"
+    """What a candidate is called: with its variant, where it is one."""
+    kind = variant(name)
+    return f"{noun} {step}{f', {kind}' if kind else ''} ({multiple(step, window)})"
+
+
+def variant(name: str) -> str:
+    """What a candidate's name says beside its step; nothing for the plain forecast."""
+    return re.sub(r"^step_\d+-?", "", name)
 
 
 def times(value: float) -> str:
     """A ratio: 0.52x, 3.1x, 24x."""
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def sampled(problems: int, samples: int) -> str:
+    """The same in a sentence: 50 problems, 2 samples of each."""
+    return f"{problems:,} problem{'' if problems == 1 else 's'}, {samples} sample{'' if samples == 1 else 's'} of each"
 
 
 def asked(problems: int, samples: int) -> str:

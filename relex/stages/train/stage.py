@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from relex.core import progress
 from relex.core.asking import Asking
 from relex.core.atomic import read_json, write_json
 from relex.core.errors import StageFailed
@@ -90,7 +91,7 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
 def _train_here(train: Train, problems: Asking, trained_on: list[Problem], before: int) -> None:
     from relex.stages.train.trl_import import importing_trl
 
-    with importing_trl(vllm=train.generation.backend == "vllm"):
+    with progress.at("train: importing TRL"), importing_trl(vllm=train.generation.backend == "vllm"):
         from relex.stages.train.process import train_process
     train_process(train, problems, trained_on, before)
 

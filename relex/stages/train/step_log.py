@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import sys
 import time
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
+from relex.core import progress
 from relex.core.atomic import new_file
 from relex.stages.train.capture import Capture
 from relex.stages.train.no_signal import at_first
@@ -53,6 +55,8 @@ class StepLog(TrainerCallback):
         self._stream, self._seconds, self._capture, self._completions = begun, seconds, capture, completions
         self.rows, self.seconds = tables(begun.rows)
         self._bar = tqdm(total=total, initial=len(self.rows), desc="RLVR", unit="step", mininterval=2.0)
+        self._alive = contextlib.ExitStack()
+        self._alive.enter_context(progress.kept_alive(self._bar))  # a step may take minutes
         self._start = time.perf_counter()
         self._warned = False
 
@@ -89,6 +93,7 @@ class StepLog(TrainerCallback):
 
     def close(self) -> None:
         """Leave the progress bar as it stands."""
+        self._alive.close()
         self._bar.close()
 
 

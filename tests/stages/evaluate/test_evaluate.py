@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,7 @@ def test_a_budget_cuts_the_samples_and_one_that_is_too_small_is_refused(
 
 
 @pytest.mark.slow
-def test_one_engine_gives_the_very_same_files_as_two(contest: Path) -> None:
+def test_one_engine_gives_the_very_same_files_as_two(contest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()
     shutil.rmtree(workspace.ROWS_CACHE)
     proofs = [read_json(path) for path in (workspace.STATE / "reloads").glob("*.json")]
@@ -205,6 +206,15 @@ def test_one_engine_gives_the_very_same_files_as_two(contest: Path) -> None:
     assert (folder_sha256(workspace.EVALUATION), workspace.EVALUATION_METRICS.read_bytes()) == before
     assert [proof["exact"] for proof in proofs] == [True]
     assert not (workspace.STATE / "twins").exists()
+    said = capsys.readouterr()
+    assert "evaluate: making engines ready ..." in said.out
+    looks = dict.fromkeys(re.findall(r"((?:race|gate|guards), look \d[^:]*): [\d,]+ rows", said.err))
+    assert next(iter(looks)) == "race, look 1"
+    assert {
+        "gate, look 1 at step_000100",
+        "gate, look 2 at step_000100",
+        "guards, look 1 at step_000100",
+    } <= looks.keys()
 
 
 @pytest.mark.slow

@@ -142,6 +142,28 @@ def test_a_page_that_is_made_again_later_is_the_same(night: Path) -> None:
     assert html() == first
 
 
+def test_a_page_that_is_made_again_after_another_model_came_first_no_longer_says_promote(night: Path) -> None:
+    two_earlier_hops()
+    hop = place(night=2, hop=1, start=model(1), mode="reground", training=Training(before=24))
+    decided = html()
+    assert "Decided by this hop, before the registry was asked Promote the forecast for step 40" in said(decided)
+    overtaken = hop_row(hop, accepted=False, champion=model(3))
+    lines.append(overtaken.model_copy(update={"outcome": "overtaken by version 7"}))
+    page = html()
+    text = said(page)
+    assert "What became of it Not promoted: overtaken by version 7 The hop had decided: Promote the forecast" in text
+    assert "night 2, hop 1 from version 1 not promoted overtaken by version 7 3 " in section(page)
+    assert "decision keep-champion" in page
+    assert "decision promote-candidate" not in page
+
+
+def test_the_next_hops_page_says_which_version_overtook_this_one(night: Path) -> None:
+    first = hop_row(Hop(), accepted=False, before=BEFORE)
+    lines.append(first.model_copy(update={"outcome": "overtaken by version 7"}))
+    place(night=2, hop=1)
+    assert "night 1, hop 1 from the base not promoted overtaken by version 7" in section(html())
+
+
 def test_the_title_says_campaign_night_and_hop(night: Path) -> None:
     place(campaign=2, night=14, hop=3)
     page = html()

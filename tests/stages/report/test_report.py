@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from relex.core import hop
+from relex.core.hop import Hop, Model
 from relex.stages.report import stage as report
 from relex.stages.report.beside import read_beside
 from relex.stages.report.read import read_night
@@ -88,8 +90,17 @@ def test_the_decision_comes_first_with_its_sentence_and_its_numbers(nights, page
     assert decision["outcome"] == "promote-candidate"
     assert "promote-candidate" in seen.classes
     assert seen.text.index(headline) < seen.text.index(numbers) < seen.text.index("Accuracy against horizon")
-    gain = decision["verdicts"][-1]["tests"][0]["gain"]
-    assert f"{100 * gain:+.1f} points compared with the last observed" in seen.text
+    test = decision["verdicts"][-1]["tests"][0]
+    of = f"{test['problems']} problems, {test['samples']} sample{'' if test['samples'] == 1 else 's'} of each"
+    said = f"{100 * test['gain']:+.1f} points gained over the last observed at the gate: {of}, which nothing was"
+    assert said in seen.text
+    assert "test avg@4: last observed \N{RIGHTWARDS ARROW} winner; 80 problems, 4 samples of each" in seen.text
+    assert "Gain and shares are of different problems." in seen.text
+
+
+def test_a_gain_beside_shares_of_the_same_problems_needs_no_warning(pages):
+    assert "right at the gate: champion \N{RIGHTWARDS ARROW} chosen forecast; 20 problems" in pages["keeps"].text
+    assert "Gain and shares are of different problems" not in pages["keeps"].text
 
 
 def test_every_model_stands_in_the_table_with_its_measured_accuracy(nights, pages):
@@ -102,10 +113,12 @@ def test_every_model_stands_in_the_table_with_its_measured_accuracy(nights, page
         "step_000020": "forecast 20 (2\N{MULTIPLICATION SIGN})",
         "step_000040": "forecast 40 (4\N{MULTIPLICATION SIGN})",
     }
-    table = seen.text[seen.text.index("Accuracy, model by model") : seen.text.index("Reward while training")]
+    section = seen.text[seen.text.index("Accuracy, model by model") : seen.text.index("Answers to read")]
+    reported, race = section.split("The race model")
     for name, called in names.items():
-        row = table[table.index(f" {called} ") :]
         for suite, found in metrics[name].items():
+            table = race if suite == "choose" else reported
+            row = table[table.index(f" {called} ") :]
             (share,) = (cell for metric, cell in found.items() if metric.startswith("avg_at_"))
             value, low, high = (f"{share[part]:.3f}".replace("0.", ".") for part in ("value", "low", "high"))
             by_need = f" {found['problems']} problems \N{MULTIPLICATION SIGN} {found['samples']}"
@@ -169,7 +182,7 @@ def test_the_cost_of_the_steps_that_were_not_trained_is_an_estimate_from_the_med
     assert (
         "to step 40 at that pace would have taken about 1 min 0 s more (an estimate: those steps were not run)" in text
     )
-    assert "0.25 s for 2 targets" in text
+    assert "0.25 s for 2 forecasts of 2 steps." in text
 
 
 def test_the_same_input_gives_the_same_bytes_in_another_process(night, monkeypatch):
@@ -263,14 +276,19 @@ def test_the_likelihood_scan_says_where_right_answers_are_most_likely(night, mon
     assert "No likelihood scan" not in text
 
 
-def test_a_candidate_that_left_the_race_has_a_dash_where_it_was_not_asked(nights, pages):
+def test_a_candidate_that_left_the_race_stands_in_its_table_alone(nights, pages):
     decision = json.loads((nights / "promotes/metrics/decision.json").read_text())
     (loser,) = (candidate for candidate in decision["candidates"] if not candidate["finalist"])
     assert (loser["name"], loser["left"]) == ("step_000020", 1)
     text = pages["promotes"].text
-    row = text[text.index("forecast 20 (2\N{MULTIPLICATION SIGN})") :]
-    shown = f"left the race after look 1 \N{EN DASH} \N{EN DASH} {loser['choose']:.3f}".replace("0.", ".")
-    assert row.removeprefix("forecast 20 (2\N{MULTIPLICATION SIGN}) ").startswith(shown)
+    name = "forecast 20 (2\N{MULTIPLICATION SIGN}) "
+    table = text[text.index("Accuracy, model by model") : text.index("Answers to read")]
+    shown = f"left the race after look 1 {loser['choose']:.3f}".replace("0.", ".")
+    assert table.count(name) == 1
+    assert table[table.index(name) :].removeprefix(name).startswith(shown)
+    # Base and last observed have nothing but what they were asked either.
+    assert "The race model choose picks cut off last observed (10) " in table
+    assert "Asked nothing" not in table
 
 
 def test_a_study_that_reports_every_model_says_so(night, monkeypatch):
@@ -281,14 +299,15 @@ def test_a_study_that_reports_every_model_says_so(night, monkeypatch):
     assert "and were asked of every model" in page(night, monkeypatch).text
 
 
-def test_the_chart_names_the_problems_that_each_point_of_the_race_rests_on(nights, pages):
+def test_the_chart_names_the_problems_that_each_step_of_the_race_rests_on_once(nights, pages):
     metrics = json.loads((nights / "promotes/metrics/evaluate.json").read_text())["metrics"]
     chart = re.search(r"<svg[^>]*in the race.*?</svg>", pages["promotes"].html, re.DOTALL)
     assert chart
     texts = Counter(re.findall(r"<text[^>]*>([^<]*)</text>", chart[0]))
     asked = Counter(str(suites["choose"]["problems"]) for suites in metrics.values() if "choose" in suites)
     assert sum(asked.values()) == 3  # the last observed and two forecasts
-    assert all(texts[count] >= times for count, times in asked.items())
+    steps = {"10", "20", "40"}  # on the lower axis
+    assert {count: texts[count] - (count in steps) for count in asked} == asked
     assert texts["race (choosing problems)"] == 1
 
 
@@ -367,3 +386,83 @@ def test_no_line_is_drawn_across_forecasts_that_were_not_asked(nights, pages):
 
     assert dashed("promotes", "observed") == 2  # last observed, 20, 40
     assert dashed("promotes", "test") == 0
+
+
+def test_what_the_answers_were_like_while_training_is_said_with_what_it_means(night, monkeypatch):
+    rows = ["1,0.3,0.5,0.25,6.0", "2,0.4,0.25,0.0,5.0", "3,0.5,0.0,0.05,7.0"]
+    head = "step,reward,share_without_signal,share_truncated,completion_length"
+    (night / "metrics/train_steps.csv").write_text("\n".join([head, *rows]) + "\n")
+    text = page(night, monkeypatch).text
+    table = text[text.index("Signal and lengths while training") :]
+    for said in (
+        "groups without signal a group: the answers to one problem; where all got the same reward, right or wrong, it "
+        "teaches nothing 25% 50% 0%",
+        "answers cut off at the longest that an answer may be: train.max_completion_length 10.0% 25.0% 5.0%",
+        "length of an answer mean, in tokens 6.0 6.0 7.0",
+        "must be well below 100 %",
+    ):
+        assert said in table
+
+
+def test_a_log_without_them_leaves_what_the_training_says_in_sum(pages):
+    text = pages["promotes"].text
+    assert "it teaches nothing 10% \N{EN DASH} \N{EN DASH} answers cut off" in text
+    assert "length of an answer" not in text
+
+
+@pytest.fixture
+def regrounded(night) -> Path:
+    """A night that began at the champion: base and champion are one model."""
+    found = json.loads((night / "metrics/evaluate.json").read_text())
+    base = found["models"]["base"]
+    found["models"]["champion"] = base | {"kind": "champion", "step": None, "version": "3"}
+    found["metrics"]["champion"] = dict(found["metrics"]["base"])
+    change(night / "metrics/evaluate.json", **found)
+    shutil.copy(night / "evaluation/rows/base.parquet", night / "evaluation/rows/champion.parquet")
+    decision = json.loads((night / "metrics/decision.json").read_text())
+    for verdict in decision["verdicts"]:
+        for part in ("tests", "guards"):
+            both = [one | {"against": "champion"} for one in verdict[part] if one.get("against") == "base"]
+            verdict[part] += both
+            assert both
+    change(night / "metrics/decision.json", **decision)
+    hop.write(Hop(champion=Model(version="3", model_sha256=base["model_sha256"])), night / "hop.json")
+    return night
+
+
+def test_a_base_that_is_the_champion_too_is_shown_once(regrounded, monkeypatch):
+    text = page(regrounded, monkeypatch).text
+    table = text[text.index("Accuracy, model by model") : text.index("Answers to read")]
+    assert table.count("base, also the champion (version 3)") == 1
+    assert "base and champion are the very same model" in table
+    tests = text[text.index("The tests behind it") : text.index("This is what the hop decided")]
+    assert tests.count("gain over base, also the champion (version 3), points") == 1
+    assert tests.count("loss on ood against base, also the champion (version 3), points") == 1
+    identity = text[text.index("Protocol and identity") :]
+    assert identity.count("base, also the champion (version 3)") == 1
+
+
+def test_no_loss_out_of_domain_is_spoken_of_where_no_such_suite_was_given(tmp_path, monkeypatch):
+    sizes = {"choose": 60, "gate": 60, "test": 80}
+    text = page(write_night(tmp_path / "night", PROMOTES, sizes=sizes), monkeypatch).text
+    assert "out of domain must be ruled out" not in text
+    assert "which stands in for it. " in text
+
+
+def test_controls_are_counted_apart_from_the_forecasts(night, monkeypatch):
+    """One that goes farther than every forecast, and was best in the race."""
+    found = json.loads((night / "metrics/evaluate.json").read_text())
+    found["models"]["step_000090-random"] = found["models"]["step_000020"] | {
+        "step": 90,
+        "control": True,
+        "model_sha256": "c0" * 32,
+    }
+    found["metrics"]["step_000090-random"] = found["metrics"]["step_000020"]
+    change(night / "metrics/evaluate.json", **found)
+    text = page(night, monkeypatch).text
+    assert "asked every forecast, and beside them 1 control, which take no forecast" in text
+    assert "0.25 s for 2 forecasts of 2 steps and 1 control." in text
+    assert "control 90, random (9\N{MULTIPLICATION SIGN}) .600" in text
+    assert "forecast 90" not in text
+    assert "The chosen forecast is the farthest that was tried" in text
+    assert "10 \N{RIGHTWARDS ARROW} 40" in text

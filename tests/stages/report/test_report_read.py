@@ -10,7 +10,7 @@ import pytest
 
 from relex.core.errors import InputError, InputErrors
 from relex.stages.report import stage as report
-from relex.stages.report.read import read_night, read_rewards
+from relex.stages.report.read import read_night, read_steps
 from tests.builders.report_nights import change, write_night
 
 FILES = ("base.json", "train.json", "train_steps.csv", "diagnose.json", "evaluate.json", "decision.json")
@@ -78,12 +78,20 @@ def test_a_reward_that_is_no_number_is_refused(night, row):
 def test_a_table_without_rows_is_refused(tmp_path):
     (tmp_path / "steps.csv").write_text("step,reward\n")
     with pytest.raises(InputError, match="at least one step"):
-        read_rewards(tmp_path / "steps.csv")
+        read_steps(tmp_path / "steps.csv")
 
 
 def test_rewards_come_in_the_order_of_their_steps(tmp_path):
     (tmp_path / "steps.csv").write_text("step,reward,other\n2,0.5,x\n1,0.25,y\n")
-    assert read_rewards(tmp_path / "steps.csv") == [(1, 0.25), (2, 0.5)]
+    assert [(row.step, row.reward) for row in read_steps(tmp_path / "steps.csv")] == [(1, 0.25), (2, 0.5)]
+
+
+def test_a_step_keeps_what_its_row_says_of_its_answers(tmp_path):
+    head = "step,reward,share_without_signal,completion_length,share_truncated"
+    (tmp_path / "steps.csv").write_text(f"{head}\n1,0.25,0.5,6.25,0.125\n2,0.5,,,\n")
+    first, second = read_steps(tmp_path / "steps.csv")
+    assert (first.without_signal, first.length, first.cut) == (0.5, 6.25, 0.125)
+    assert (second.without_signal, second.length, second.cut) == (None, None, None)
 
 
 def test_a_decision_of_another_evaluation_is_refused(night):

@@ -51,11 +51,13 @@ def test_a_horizon_is_in_multiples_of_the_window(step, text):
     assert words.multiple(step, 45) == text
 
 
-def test_a_candidate_of_a_variant_keeps_its_own_name():
+def test_a_candidate_of_a_variant_says_so_and_a_control_is_none():
     found = Model(kind="candidate", step=300, model_sha256="cd", weights_sha256="ab")
     assert words.model("step_000300", found, 45, "forecast") == "forecast 300 (6.7\N{MULTIPLICATION SIGN})"
     late = words.model("step_000300-late", found, 45, "forecast")
-    assert late == "forecast 300 step_000300-late (6.7\N{MULTIPLICATION SIGN})"
+    assert late == "forecast 300, late (6.7\N{MULTIPLICATION SIGN})"
+    control = words.model("step_000300-random", found.model_copy(update={"control": True}), 45, "forecast")
+    assert control == "control 300, random (6.7\N{MULTIPLICATION SIGN})"
 
 
 def test_the_running_mean_of_a_line_is_the_line_and_the_ends_average_what_there_is():
