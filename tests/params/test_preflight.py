@@ -138,7 +138,7 @@ def test_a_wrong_column_is_found_before_any_work_and_can_be_named(params_file, t
         )
 
     assert "a column is missing; expected 'problem'; found" in said()
-    assert said().endswith("name the column in problems.source.problem")
+    assert said().endswith("name the column with problems.source.problem")
     change(params_file, problems__source={**source, "problem": "question"})
     assert said() == ""
 
