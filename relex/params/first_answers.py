@@ -121,6 +121,8 @@ def _ask(folder: Path, params: Params, problems: Sequence[Problem], samples: int
 
     from relex.policy.prompts import check_end_token, render
 
+    asked = f"{len(problems)} problems, {samples} times each"
+    print(f"the base answers {asked}, for {_SECONDS:.0f} s at most ...", flush=True)
     device, dtype = ("cuda", torch.bfloat16) if has_cuda() else ("cpu", torch.float32)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
@@ -154,11 +156,11 @@ def _ask(folder: Path, params: Params, problems: Sequence[Problem], samples: int
         for at, length in enumerate(tried)
     )
     texts = [tokenizer.decode(one, skip_special_tokens=True) for one in tokens]
-    asked = []
+    answers = []
     for number, problem in enumerate(problems):
         part = slice(number * samples, (number + 1) * samples)
-        asked.append(Answers(problem, tuple(texts[part]), tuple(right[part])))
-    return FirstAnswers(tuple(asked), cuts, stopped=reached < longest and any(end > reached for end in ended))
+        answers.append(Answers(problem, tuple(texts[part]), tuple(right[part])))
+    return FirstAnswers(tuple(answers), cuts, stopped=reached < longest and any(end > reached for end in ended))
 
 
 def _generate(model: PreTrainedModel, prompts: Sequence[list[int]], pad: int, longest: int, drawn: Sampled) -> Any:
@@ -168,7 +170,7 @@ def _generate(model: PreTrainedModel, prompts: Sequence[list[int]], pad: int, lo
     from transformers import StoppingCriteria, StoppingCriteriaList
 
     width = max(map(len, prompts))
-    bar = tqdm(total=longest, desc="answers of the base", unit="token", disable=None)
+    bar = tqdm(total=longest, desc="the base's answers", unit="token", mininterval=2.0, delay=2.0)
 
     class _Shown(StoppingCriteria):
         def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
