@@ -1,6 +1,6 @@
 """Every command that README.md and docs/ show is one that there is, with options that it has.
 
-What the commands do is tested where they belong; this holds the pages to them.
+And it is run: as it stands after a night or on own checkpoints; where it is long or lasting, by the test that is named.
 """
 
 from __future__ import annotations
@@ -17,23 +17,7 @@ import typer
 
 from relex.cli.app import app
 from tests.builders import ROOT
-
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-
-
-def commands() -> list[tuple[str, str]]:
-    """(page, command) of every indented or fenced line that begins like one, without its remark."""
-    found = []
-    for page in PAGES:
-        for line in page.read_text(encoding="utf-8").splitlines():
-            if not line.startswith("    "):
-                continue
-            text = re.split(r"\s{2,}#|\s#\s", line.strip())[0].strip()
-            for part in re.split(r"\s*(?:;|&&)\s*", text):
-                if re.match(r"(relex|python -m|\.venv/bin/python -m|make|dvc|mlflow) ?(?![/:|])", part):
-                    found.append((page.name, part))
-    return list(dict.fromkeys(found))
-
+from tests.builders.pages import AFTER_A_NIGHT, ELSEWHERE, OWN_CHECKPOINTS, PAGES, commands
 
 COMMANDS = commands()
 
@@ -46,6 +30,20 @@ def test_the_pages_show_commands_of_every_kind() -> None:
     assert len(of("relex ")) >= 20
     assert len(of("make ")) >= 5
     assert any("flows.nightly" in command for _, command in COMMANDS)
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    run = {*AFTER_A_NIGHT, *OWN_CHECKPOINTS}
+    shown = {command for _, command in COMMANDS}
+    assert run <= shown | {"relex profile"}  # nothing is run that no page shows any more
+    assert [one for one in sorted(shown - run) if not any(one.startswith(start) for start in ELSEWHERE)] == []
+    assert [start for start in ELSEWHERE if not of(start)] == []
+
+
+@pytest.mark.parametrize(("command", "test"), ELSEWHERE.items())
+def test_the_test_that_runs_a_command_is_there(command: str, test: str) -> None:
+    place, _, name = test.partition("::")
+    assert f"def {name}" in (ROOT / place).read_text(encoding="utf-8"), command
 
 
 @pytest.mark.parametrize(("page", "command"), of("relex "))

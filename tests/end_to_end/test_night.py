@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from flows.stages import STAGES
 from tests.builders import ROOT
+from tests.builders.pages import AFTER_A_NIGHT
 from tests.builders.project import SMALL, Project
 from tests.end_to_end.conftest import MARK
 
@@ -148,6 +150,29 @@ def test_dvc_repro_after_a_night_is_up_to_date_and_begins_nothing(first_night):
     assert "Night 1, hop 1: " in project.run("git", "log", "-1", "--format=%s").stdout
     (version,) = versions(project)
     assert json.loads(version["lineage"])["git_dirty"] == "False"
+
+
+@pytest.mark.parametrize("command", AFTER_A_NIGHT)
+def test_what_the_pages_show_runs_after_a_night(first_night, command):
+    project, _ = first_night
+    before = project.run("git", "status", "--porcelain").stdout
+    python, *words = shlex.split(command)
+    done = project.run(sys.executable if python == "python" else python, *words)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.stdout.strip()
+    assert project.run("git", "status", "--porcelain").stdout == before
+
+
+def test_the_table_of_nights_fits_a_screen(first_night):
+    project, _ = first_night
+    recipe = subprocess.run(
+        ["make", "--dry-run", "nights"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    (line,) = [line for line in recipe.splitlines() if "exp show" in line]
+    done = project.run("bash", "-c", line.replace(".venv/bin/", ""))
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "promoted" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
 
 
 def test_deleted_candidates_come_back_identical_from_checkout_and_from_repro(first_night, tmp_path):
