@@ -55,7 +55,9 @@ def _begin(params: Params) -> str:
     champion, said = _champion(params, hop)
     night = found.nights[-1].night + 1
     checkpoints = arrived.checkpoints if arrived else ()
-    asked = None if said else champions.asked(params)  # said: the registry is away, and the count goes on here
+    asked = (
+        None if said else champions.asked(params, champion)
+    )  # said: the registry is away, and the count goes on here
     new = policy.following(
         hop, found, params.nights, champion, night=night, number=1, checkpoints=checkpoints, asked=asked
     )
@@ -77,7 +79,7 @@ def end(params: Params) -> str:
         ledger.append(account.night_row(hop, found, ended.why, settings))
         return f"night {hop.night} ended: {ended.why}{said}{_offer(params, hop, row)}"
     night, number = hop.night, hop.hop + 1
-    asked = None if said else champions.asked(params)
+    asked = None if said else champions.asked(params, champion)
     new = policy.following(hop, found, params.nights, champion, night=night, number=number, asked=asked)
     return _begun(params, new) + said
 
@@ -106,7 +108,7 @@ def _new_campaign(params: Params, hop: Hop, of: str) -> str:
     if arrived and (ended := policy.new_checkpoints((), arrived.checkpoints, arrived.run)):
         return f"no night: {ended.why}{arrived.said}"
     checkpoints = arrived.checkpoints if arrived else ()
-    asked = champions.asked(params)
+    asked = champions.asked(params, champion)
     begun = policy.start_of_campaign(first, of, champion, same_base=same, checkpoints=checkpoints, asked=asked)
     return f"a new campaign. {_begun(params, begun)}{arrived.said if arrived else ''}"
 

@@ -37,16 +37,16 @@ def descends_from(params: Params) -> bool:
     )
 
 
-def asked(params: Params) -> int | None:
-    """The slice of problems that the present champion was proven on; None without one, and for one of another proof.
+def asked(params: Params, champion: Model | None) -> int | None:
+    """The slice of problems that this champion was proven on; None without one, and for one of another proof.
 
-    RegistryUnreachable where it is away.
+    RegistryUnreachable where the registry is away.
     """
-    found = _version(params)
-    if found is None:
+    if champion is None:
         return None
     with registry_errors(params):
-        hop = models.read_lineage(connect(params), found).get("hop", {})
+        connection = connect(params)
+        hop = models.read_lineage(connection, _numbered(connection, champion)).get("hop", {})
     return hop.get("slice")
 
 
