@@ -119,6 +119,7 @@ def _ask(folder: Path, params: Params, problems: Sequence[Problem], samples: int
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from relex.policy.completions import until_end
     from relex.policy.prompts import check_end_token, render
 
     asked = f"{len(problems)} problems, {samples} times each"
@@ -142,7 +143,7 @@ def _ask(folder: Path, params: Params, problems: Sequence[Problem], samples: int
         )
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stops[0]
     rows = [one for one in encoded for _ in range(samples)]
-    tokens = [_until(one, stops) for one in _generate(model, rows, pad, longest, params.train)]
+    tokens = [until_end(one, stops) for one in _generate(model, rows, pad, longest, params.train)]
     reached = max(map(len, tokens))
     tried = lengths(min(shortest, reached), reached)
     right = _scored(tokenizer, [problem for problem in problems for _ in range(samples)], tokens, tried)
@@ -194,11 +195,6 @@ def _generate(model: PreTrainedModel, prompts: Sequence[list[int]], pad: int, lo
             stopping_criteria=StoppingCriteriaList([_Shown()]),
             pad_token_id=pad,
         )[:, width:].tolist()
-
-
-def _until(tokens: list[int], stops: Sequence[int]) -> list[int]:
-    end = next((at for at, token in enumerate(tokens, 1) if token in stops), len(tokens))
-    return tokens[:end]
 
 
 def _scored(

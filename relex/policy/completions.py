@@ -3,7 +3,7 @@ file with their log-probability when they were sampled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def sample_completions(
                     max_new_tokens=max_new_tokens,
                     pad_token_id=pad,
                 )[:, width:].tolist()
-            kept = [_until(tokens, stops) for tokens in generated]
+            kept = [until_end(tokens, stops) for tokens in generated]
             texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in kept]
             asked = [problem for problem in part for _ in range(samples)]
             scores = score_all(
@@ -132,7 +132,7 @@ def _part(place: Place, rows: int) -> Place:
     return place
 
 
-def _until(tokens: list[int], stops: set[int]) -> list[int]:
+def until_end(tokens: list[int], stops: Container[int]) -> list[int]:
     """The tokens up to and including the first stop."""
     for at, token in enumerate(tokens):
         if token in stops:
