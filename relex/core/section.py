@@ -10,6 +10,8 @@ Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+# Left out of what is hashed and recorded where it is false: what was made before there was such a key stays what it is.
+Wanted = Annotated[bool, Field(exclude_if=lambda wanted: not wanted)]
 
 
 def _keeps_question(template: str) -> str:

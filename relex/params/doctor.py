@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from relex.core.errors import InputError, InputErrors
+from relex.core.reproducible import promise
 from relex.core.sizes import show_bytes
 from relex.core.topology import topology
 from relex.params import answers_page, night_cost, proof_ahead
@@ -51,6 +52,8 @@ def examine(
     lines += proof_ahead.sentences(params)
     if isinstance(params.train, Train) and (fades := fading(params.train)):
         lines.append(f"training   {fades}")
+    if params.evaluate.reproducible or (isinstance(params.train, Train) and params.train.reproducible):
+        lines.append(f"repeats    {promise(topology())}")
     if ask:
         lines += _answers(params, root, errors)
     if not errors:

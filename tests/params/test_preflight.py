@@ -66,6 +66,10 @@ def test_the_doctor_says_what_a_night_needs_and_refuses_what_cannot_run(params_f
     assert errors == []
     for said in ("python", "CUDA", "vllm", "trajectory", "12 steps", "training state", "is sound"):
         assert said in page
+    assert "VLLM_BATCH_INVARIANT" not in page
+    change(params_file, train__reproducible=True)
+    page, _ = doctor.examine(params_file, timed=False)
+    assert "VLLM_BATCH_INVARIANT is not set" in page or "not on another kind" in page
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 40, 1 << 40, 5 << 20))
     page, errors = doctor.examine(params_file, timed=False)
     assert "trajectory" in page

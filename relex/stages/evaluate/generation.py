@@ -15,6 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from relex.core import progress
+from relex.core.reproducible import promise
+from relex.core.topology import topology
 from relex.core.workspace import STATE
 from relex.stages.evaluate.answering import answers, forfeited, gives_numbers
 from relex.stages.evaluate.contestants import Contestant
@@ -132,8 +134,10 @@ class Generation:
         """Slots, and whether their engines may be reloaded: once, when the first rows are missing."""
         settings = self._settings
         environments = engine_environments(
-            settings.tensor_parallel, settings.engines, backend=settings.backend
+            settings.tensor_parallel, settings.engines, backend=settings.backend, reproducible=settings.reproducible
         )  # fewer where GPUs are few
+        if settings.reproducible:
+            print(f"evaluate: reproducible: {promise(topology())}")
         on_cpu = "CUDA_VISIBLE_DEVICES" not in environments[0]
         if on_cpu:
             check_memory([contestant.folder for contestant in self._contestants], settings, len(environments))

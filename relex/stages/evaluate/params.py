@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from relex.core.section import Natural, Positive, PositiveFloat, Section
+from relex.core.section import Natural, Positive, PositiveFloat, Section, Wanted
 from relex.stages.evaluate.suites import sampling
 from relex.stages.evaluate.suites.params import SuiteParams
 
@@ -55,6 +55,7 @@ class Evaluate(Section):
     engines: Positive  # engine processes at a time: one per GPU, or on a CPU one per core or so
     tensor_parallel: Positive = 1  # GPUs that one engine spreads a model over
     cpu_kv_cache_gib: Positive = 1  # key-value cache of one engine on a CPU; a GPU's is what its memory leaves
+    reproducible: Wanted = False  # vLLM's batch-invariant kernels on a GPU: a row does not depend on those beside it
     gate_share: Annotated[float, Field(gt=0.0, lt=1.0)]  # share of validation kept for the gate
     proof: Proof
     budget: Budget

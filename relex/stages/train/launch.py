@@ -9,6 +9,7 @@ from pathlib import Path
 
 from relex.core.bound import bound
 from relex.core.errors import InputErrors, StageFailed
+from relex.core.reproducible import TORCH_VARIABLES, engine_variables
 from relex.core.topology import Topology
 from relex.stages.train.accelerate_file import faults, on_processors, read
 from relex.stages.train.params import Train
@@ -34,7 +35,7 @@ def launch(train: Train, found: Topology) -> None:
         if errors := faults(train, Path(train.accelerate), found):
             raise InputErrors(errors)
         command, more = _several(Path(train.accelerate))
-    environment = {**os.environ, _MARK: "1", **more}
+    environment = {**os.environ, _MARK: "1", **more, **in_order(train, found)}
     done = subprocess.run(bound([*command, "-m", "relex.cli", "train"]), check=False, env=environment)
     if done.returncode:
         raise StageFailed(f"a training process failed (exit {done.returncode}); its message stands above")
@@ -50,6 +51,15 @@ def _one_gpu(found: Topology) -> tuple[list[str], dict[str, str]]:
             "CUDA_VISIBLE_DEVICES; several: train.accelerate"
         )
     return [sys.executable], {"CUDA_VISIBLE_DEVICES": first.visible_as}
+
+
+def in_order(train: Train, found: Topology) -> dict[str, str]:
+    """Environment of processes that are asked to be reproducible: read when CUDA and vLLM start in them."""
+    if not train.reproducible:
+        return {}
+    generation = train.generation
+    colocated = generation.backend == "vllm" and generation.mode == "colocate"
+    return {**TORCH_VARIABLES, **engine_variables(colocated, found)}
 
 
 def _several(configuration: Path) -> tuple[list[str], dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from relex.core.choices import Codec
-from relex.core.section import Natural, Positive, PositiveFloat, Section, Share
+from relex.core.section import Natural, Positive, PositiveFloat, Section, Share, Wanted
 
 
 class Window(Section):
@@ -140,6 +140,7 @@ class Train(Sampled):
     generation: Generation = Generation()
     accelerate: str | None = None  # an accelerate configuration file: several processes or GPUs
     threads: Natural  # of torch on a CPU; 0: one per core
+    reproducible: Wanted = False  # deterministic kernels, which are slower; docs/gpu.md says what that promises
     window: Window
     codec: Codec
     state_every: Positive = 5  # steps between states that an interrupted run goes on from

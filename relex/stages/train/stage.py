@@ -12,6 +12,7 @@ from relex.core.atomic import read_json, write_json
 from relex.core.errors import StageFailed
 from relex.core.hop import Training
 from relex.core.pipes import die_with
+from relex.core.reproducible import deterministic, promise
 from relex.core.timing import timed
 from relex.core.topology import topology
 from relex.core.workspace import TRAIN_METRICS, TRAIN_SECONDS, TRAIN_STEPS, TRAJECTORY
@@ -38,7 +39,11 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
     if isinstance(train, Imported):
         imported.take(train, problems, training)
         return
-    train = grown(train, training)
+    with deterministic(train.reproducible):
+        _run(grown(train, training), problems, training)
+
+
+def _run(train: Train, problems: Asking, training: Training) -> None:
     trained_on, held_out = split(train)
     if is_launched():
         die_with(os.getppid())  # whoever started all of them may be killed
@@ -49,6 +54,8 @@ def run(train: AnyTrain, problems: Asking, training: Training = Training()) -> N
     if fades := fading(train):
         print(f"train: {fades}")
     begun, found = time.perf_counter(), topology()
+    if train.reproducible:
+        print(f"train: reproducible: {promise(found)}")
     with timed("train") as timing:
         if train.accelerate is None and not found.gpus:
             _train_here(train, problems, trained_on, training.before)

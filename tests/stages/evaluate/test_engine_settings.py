@@ -74,3 +74,17 @@ def test_batch_invariant_kernels_are_another_engine(monkeypatch: pytest.MonkeyPa
     usual = engine_facts(EVALUATE)
     monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
     assert engine_facts(EVALUATE) == usual | {"batch_invariant": True}
+
+
+def test_engines_that_shall_be_reproducible_get_batch_invariant_kernels_and_keys_of_their_own() -> None:
+    on_gpus = engine_environments(1, 4, reproducible=True, found=Topology(FOUR, "cuda"))
+    assert [variables["VLLM_BATCH_INVARIANT"] for variables in on_gpus] == ["1"] * 4
+    for usual in (
+        engine_environments(1, 4, found=Topology(FOUR, "cuda")),
+        engine_environments(1, 4, reproducible=True, found=Topology((), "cpu")),  # that build has none
+        engine_environments(1, 4, backend="transformers", reproducible=True, found=Topology(FOUR, "cuda")),
+    ):
+        assert all("VLLM_BATCH_INVARIANT" not in variables for variables in usual)
+    assert "reproducible" not in engine_facts(EVALUATE)
+    wanted = EVALUATE.model_copy(update={"reproducible": True})
+    assert engine_facts(wanted) == engine_facts(EVALUATE) | {"reproducible": True}

@@ -13,6 +13,7 @@ import psutil
 from relex.checkpoints.tensors import CheckpointReader
 from relex.core.code import code_sha256
 from relex.core.errors import InputError
+from relex.core.reproducible import engine_variables
 from relex.core.topology import Topology, topology
 from relex.stages.evaluate.params import Evaluate
 
@@ -53,6 +54,7 @@ def engine_facts(settings: Evaluate) -> dict[str, Any]:
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
         **({"batch_invariant": True} if os.environ.get("VLLM_BATCH_INVARIANT") == "1" else {}),
+        **({"reproducible": True} if settings.reproducible else {}),
         "code": code_sha256(_MAKERS),
     }
 
@@ -78,16 +80,25 @@ def check_memory(folders: Iterable[Path], settings: Evaluate, slots: int) -> Non
 
 
 def engine_environments(
-    tensor_parallel: int, engines: int, *, backend: str = "vllm", found: Topology | None = None
+    tensor_parallel: int,
+    engines: int,
+    *,
+    backend: str = "vllm",
+    reproducible: bool = False,
+    found: Topology | None = None,
 ) -> list[dict[str, str]]:
     """Environment variables per engine slot: GPUs of its own, or its share of the cores; at most `engines` slots.
 
-    vLLM built for CPUs uses no GPU, whatever the machine has. found: the machine, where it is not this one.
+    vLLM built for CPUs uses no GPU, whatever the machine has. reproducible: with kernels that give a row whatever is
+    beside it. found: the machine, where it is not this one.
     """
     found = topology() if found is None else found
     if found.gpus and not (backend == "vllm" and found.engine == "cpu"):
         gpus = [gpu.visible_as for gpu in found.gpus]
-        return [{"CUDA_VISIBLE_DEVICES": ",".join(own)} for own in assign_gpus(gpus, tensor_parallel, engines)]
+        in_order = engine_variables(reproducible and backend == "vllm", found)
+        return [
+            {"CUDA_VISIBLE_DEVICES": ",".join(own), **in_order} for own in assign_gpus(gpus, tensor_parallel, engines)
+        ]
     cores = len(os.sched_getaffinity(0))
     # vLLM would bind every engine to the same cores.
     share = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cores // engines))}
