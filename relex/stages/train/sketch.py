@@ -14,13 +14,15 @@ keeps a straight line straight: what has rank 1 has rank 1 in the sketch, exactl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 from relex.core.seeding import seed_of
 
 COLUMNS = 1 << 15
+_TOGETHER = 64  # rows that one thread adds: torch uses a single one for an operation as long as a row
 
 
 def relative_error(columns: int = COLUMNS) -> float:
@@ -47,13 +49,36 @@ class Sketch:
         return sum((part.cpu() for part in total.values()), torch.zeros(self.columns))
 
     def _add(self, total: torch.Tensor, name: str, flat: torch.Tensor) -> None:
-        signs, offsets, flips = self._draw(name, flat)
-        for row, (offset, flip) in enumerate(zip(offsets, flips, strict=True)):
+        rows = len(self._draw(name, flat)[1])
+        if rows <= _TOGETHER:
+            self._add_rows(total, name, flat, range(rows))
+            return
+        # Of fixed size and summed in their order: how many threads there are changes no bit.
+        parts = [range(first, min(first + _TOGETHER, rows)) for first in range(0, rows, _TOGETHER)]
+
+        def part(of: range) -> torch.Tensor:
+            found = torch.zeros_like(total)
+            self._add_rows(found, name, flat, of)
+            return found
+
+        if flat.device.type == "cpu" and torch.get_num_threads() > 1:
+            with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+                sums: Iterable[torch.Tensor] = list(threads.map(part, parts))
+        else:
+            sums = map(part, parts)
+        for one in sums:
+            total.add_(one)
+
+    def _add_rows(self, total: torch.Tensor, name: str, flat: torch.Tensor, rows: range) -> None:
+        signs, offsets, flips = self._drawn[name]
+        for row in rows:
+            offset, flip = offsets[row], flips[row]
             part = flat[row * self.columns : (row + 1) * self.columns]
-            part = part * signs[: len(part)]
             cut = min(len(part), self.columns - offset)
-            total[offset : offset + cut].add_(part[:cut], alpha=flip)
-            total[: len(part) - cut].add_(part[cut:], alpha=flip)
+            # One pass over the row and no copy of it: products with signs are exact, so only the sum is rounded.
+            total[offset : offset + cut].addcmul_(part[:cut], signs[:cut], value=flip)
+            if cut < len(part):
+                total[: len(part) - cut].addcmul_(part[cut:], signs[cut : len(part)], value=flip)
 
     def _draw(self, name: str, flat: torch.Tensor) -> tuple[torch.Tensor, list[int], list[int]]:
         """Column signs, and an offset and a sign a row, of one tensor; drawn once, on the processor."""
@@ -64,5 +89,5 @@ class Sketch:
             signs = torch.randint(0, 2, (width,), generator=generator, dtype=torch.int8) * 2 - 1
             offsets = torch.randint(0, self.columns, (rows,), generator=generator).tolist()
             flips = (torch.randint(0, 2, (rows,), generator=generator) * 2 - 1).tolist()
-            self._drawn[name] = (signs.to(flat.device), offsets, flips)
+            self._drawn[name] = (signs.to(flat.device, torch.float32), offsets, flips)
         return self._drawn[name]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from relex.stages.train.sketch import Sketch, relative_error
 
@@ -82,3 +83,47 @@ def test_another_process_draws_the_same_sketch():
     (x,) = vectors(5, SHAPES, 1)
     assert torch.equal(Sketch(64, 7).of(x), Sketch(64, 7).of(dict(reversed(x.items()))))
     assert not torch.equal(Sketch(64, 7).of(x), Sketch(64, 8).of(x))
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations within, and the values that they hand out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.values = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        self.names.append(func.overloadpacket.__name__)
+        if not func.is_view:
+            self.values += found.numel() if isinstance(found, torch.Tensor) else 0
+        return found
+
+
+def test_a_step_is_read_once_and_never_copied():
+    """What a capture waits for grows with the model: one pass over its values, two operations a row."""
+    rows = 60
+    x = {"w": torch.ones(64 * rows - 7)}
+    sketch = Sketch(64)
+    sketch.of(x)  # signs and offsets are drawn once
+    with Counted() as counted:
+        sketch.of(x)
+    assert counted.names.count("addcmul_") <= 2 * rows
+    assert "mul" not in counted.names
+    assert counted.values <= 64 * rows + 10 * 64  # of the values themselves, and a few sketches
+
+
+def test_the_rows_of_a_large_tensor_are_shared_among_threads_and_their_number_changes_no_bit():
+    x, y = vectors(6, {"large": (64 * 300 + 5,), "small": (40,)}, 2)
+    before = torch.get_num_threads()
+    try:
+        found = {}
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found[threads] = Sketch(64).of(x)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[1], found[3])
+    error = float(found[1].double() @ Sketch(64).of(y).double()) - flat(x) @ flat(y)
+    assert abs(error) < 4 * relative_error(64) * np.linalg.norm(flat(x)) * np.linalg.norm(flat(y))
