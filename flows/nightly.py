@@ -40,6 +40,7 @@ from relex.nights.present import unfinished
 from relex.params.load import load
 from relex.params.preflight import faults
 from relex.params.redact import redact
+from relex.params.revisions import moving
 from relex.stages.train.params import Train
 
 DEPLOYMENT = "nightly/nightly"  # of a served schedule: the flow's name, and its own
@@ -110,10 +111,12 @@ def prune() -> None:
 
 
 def preflight() -> None:
-    """InputErrors naming everything that would stop this night, before any work."""
-    _, errors = faults(PARAMS)
-    if errors:
+    """InputErrors naming everything that would stop this night, before any work; what may change it is told."""
+    params, errors = faults(PARAMS)
+    if errors or params is None:
         raise InputErrors(errors)
+    for said in moving(params):
+        print(said)
 
 
 def clear() -> list[str]:

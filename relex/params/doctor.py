@@ -20,6 +20,7 @@ from relex.params.disk import DiskNeed, night_bytes, unknown_size
 from relex.params.first_answers import first_answers
 from relex.params.load import Params
 from relex.params.preflight import faults
+from relex.params.revisions import moving
 from relex.stages.base.params import HubBase
 from relex.stages.base.size import base_size
 from relex.stages.train.params import AnyTrain, Imported, Train
@@ -54,6 +55,7 @@ def examine(
         lines.append(f"training   {fades}")
     if params.evaluate.reproducible or (isinstance(params.train, Train) and params.train.reproducible):
         lines.append(f"repeats    {promise(topology())}")
+    lines += [f"revision   {said}" for said in moving(params)]
     if ask:
         lines += _answers(params, root, errors)
     if not errors:

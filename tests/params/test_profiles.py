@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from relex.core.errors import InputError
 from relex.params import profiles
 from relex.params.load import Params, check, load
+from relex.params.revisions import moving
 from relex.stages.evaluate.suites.params import ReadyMadeSource
 from relex.stages.evaluate.suites.ready_made import READY_MADE, STEP_BY_STEP
 from relex.stages.extrapolate.params import Extrapolate
@@ -52,6 +53,18 @@ def test_a_math_profile_has_the_papers_window_and_asks_training_and_suites_alike
     assert found.problems.source.template == STEP_BY_STEP
     sets = {s.source.set: s.role for s in found.evaluate.suites if isinstance(s.source, ReadyMadeSource)}
     assert sets == {made: "test" if made == "math" else "ood" for made in READY_MADE}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_profile_names_commits_on_the_hub_and_a_branch_is_told(name: str) -> None:
+    found = params(name)
+    assert moving(found) == []
+    suites = [suite for suite in found.evaluate.suites if getattr(suite.source, "revision", None)]
+    for suite in suites:
+        branch = suite.model_copy(update={"source": suite.source.model_copy(update={"revision": "main"})})
+        evaluate = found.evaluate.model_copy(update={"suites": (branch,)})
+        (said,) = moving(found.model_copy(update={"evaluate": evaluate}))
+        assert said.startswith(f"evaluate.suites ({suite.name}): main is no commit")
 
 
 @pytest.mark.parametrize("name", MATH)

@@ -10,6 +10,7 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.utils import DistributedType
 from ruamel.yaml import YAML
 
+from relex.checkpoints.tensors import CheckpointReader
 from relex.core.errors import InputError
 from relex.core.topology import Topology
 from relex.stages.train.params import Train
@@ -69,6 +70,30 @@ def faults(train: Train, path: Path, machine: Topology) -> list[InputError]:
             )
         )
     return errors
+
+
+def rounded(path: Path, base: Path) -> list[InputError]:
+    """A base that DeepSpeed would round before it trains: with bfloat16 arithmetic it makes its float32 master weights
+    of weights that it has cast already, and every delta would carry what that took away.
+
+    base: theta_0's checkpoint folder.
+    """
+    found = read(path)
+    if found.distributed_type != DistributedType.DEEPSPEED or found.mixed_precision != "bf16":
+        return []
+    with CheckpointReader(base) as reader:
+        wider = sorted({spec.dtype for spec in reader.specs.values()} - {"BF16"})
+    if not wider:
+        return []
+    return [
+        InputError(
+            "DeepSpeed would round the base's weights to bfloat16 before it trains",
+            where=f"{path}: mixed_precision: bf16",
+            expected="a base that is stored in bfloat16",
+            found=", ".join(wider),
+            todo='take infra/profiles/accelerate/fsdp.yaml, or mixed_precision: "no" here with train.bf16: false',
+        )
+    ]
 
 
 def arithmetic(path: Path) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from relex.core.bound import bound
 from relex.core.errors import InputErrors, StageFailed
 from relex.core.reproducible import TORCH_VARIABLES, engine_variables
 from relex.core.topology import Topology
-from relex.stages.train.accelerate_file import faults, on_processors, read
+from relex.core.workspace import BASE
+from relex.stages.train.accelerate_file import faults, on_processors, read, rounded
 from relex.stages.train.params import Train
 
 # Set for the processes that are started here, so that none of them ever starts others.
@@ -32,9 +33,10 @@ def launch(train: Train, found: Topology) -> None:
     if train.accelerate is None:
         command, more = _one_gpu(found)
     else:
-        if errors := faults(train, Path(train.accelerate), found):
+        file = Path(train.accelerate)
+        if errors := faults(train, file, found) or rounded(file, BASE):
             raise InputErrors(errors)
-        command, more = _several(Path(train.accelerate))
+        command, more = _several(file)
     environment = {**os.environ, _MARK: "1", **more, **in_order(train, found)}
     done = subprocess.run(bound([*command, "-m", "relex.cli", "train"]), check=False, env=environment)
     if done.returncode:

@@ -19,8 +19,9 @@ from relex.core.errors import InputError, StageFailed
 from relex.params.load import load
 from relex.stages.base.embedded import make_model, make_tokenizer
 from relex.stages.base.params import EmbeddedBase
+from relex.stages.evaluate.answering import PROBE_PROMPTS, answers, gives_numbers
 from relex.stages.evaluate.engine.process import EngineProcess
-from tests.builders import ROOT
+from tests.builders import ROOT, asked
 
 pytestmark = pytest.mark.real
 
@@ -161,3 +162,30 @@ def test_the_engine_dies_with_its_parent_however_that_dies(checkpoint: Path, tmp
     parent.wait()
     engine.wait(timeout=10)
     assert not engine.is_running()
+
+
+def test_a_probe_costs_the_same_few_tokens_whatever_the_limit_of_the_suite_is(
+    engines: dict[str, EngineProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's context holds 64 tokens: it would refuse a limit of 16,384."""
+    sent: list[dict[str, Any]] = []
+    send = EngineProcess._send
+    monkeypatch.setattr(EngineProcess, "_send", lambda self, request: sent.append(request) or send(self, request))
+    for longest, tokens in ((4, 4), (16, 16), (16_384, 16)):
+        assert gives_numbers(engines["transformers"], asked.suite("choose", 20, max_tokens=longest))
+        assert len(sent[-1]["prompts"]) == PROBE_PROMPTS == 8
+        assert sent[-1]["sampling"]["max_tokens"] == tokens
+
+
+def test_all_rows_of_a_share_go_to_the_engine_in_one_request(
+    engines: dict[str, EngineProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refills its batch as rows end; what is asked in parts waits for the slowest of each."""
+    sent: list[dict[str, Any]] = []
+    send = EngineProcess._send
+    monkeypatch.setattr(EngineProcess, "_send", lambda self, request: sent.append(request) or send(self, request))
+    suite = asked.suite("choose", 60)
+    wanted = [(problem, sample) for problem in suite.problems for sample in range(4)]
+    rows = [row for part in answers(engines["transformers"], suite, wanted) for row, _ in part]
+    assert [len(request["prompts"]) for request in sent] == [240]
+    assert sorted((problem.id, sample) for problem, sample in rows) == sorted((p.id, s) for p, s in wanted)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from relex.core.asking import Asking
+from relex.core.errors import InputErrors
 from relex.core.topology import Gpu, Topology
 from relex.params import preflight
 from relex.params.load import load
+from relex.stages.train import launch as launching
 from relex.stages.train import state
 from relex.stages.train.accelerate_file import faults
 from relex.stages.train.params import Train
 from tests.builders import ROOT
 from tests.builders.project import Project
+from tests.builders.windows import save, tiny_llama
 
 FSDP = ROOT / "infra/profiles/accelerate/fsdp.yaml"
 EIGHT = Topology(tuple(Gpu("H100", 80 << 30, str(number)) for number in range(8)), "cuda")
@@ -64,3 +68,29 @@ def test_the_file_s_arithmetic_is_part_of_the_run_s_identity_and_its_ports_are_n
 
     assert identity(text) == identity(text.replace("main_process_port: 0", "main_process_port: 5"))
     assert identity(text) != identity(text.replace("mixed_precision: bf16 ", 'mixed_precision: "no"'))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "file", "refused"),
+    [
+        (torch.float32, "zero3", True),
+        (torch.float16, "zero3", True),
+        (torch.bfloat16, "zero3", False),
+        (torch.float32, "fsdp", False),
+    ],
+)
+def test_a_base_that_deepspeed_would_round_is_refused_before_any_process_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, file: str, refused: bool
+) -> None:
+    """By reading: it casts the module to bfloat16 and makes its float32 masters of that. FSDP keeps float32."""
+    monkeypatch.chdir(tmp_path)
+    save(tiny_llama(), tmp_path / "base", dtype=dtype)
+    wanted = section(accelerate=str(ROOT / f"infra/profiles/accelerate/{file}.yaml"))
+
+    def started(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launching.subprocess, "run", started)
+    with pytest.raises(InputErrors if refused else KeyboardInterrupt) as raised:
+        launching.launch(wanted, EIGHT)
+    assert ("would round the base's weights to bfloat16" in str(raised.value)) is refused
