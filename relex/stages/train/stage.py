@@ -22,10 +22,11 @@ from relex.stages.train import state as train_state
 from relex.stages.train.grown import grown
 from relex.stages.train.launch import is_launched, launch
 from relex.stages.train.no_signal import FIRST, at_first, throughout
+from relex.stages.train.off_policy import dropped
 from relex.stages.train.params import AnyTrain, Imported, Train
 from relex.stages.train.room import check_room_for_training
 from relex.stages.train.schedule import fading
-from relex.stages.train.step_log import COLUMNS, METER, SECONDS, Row, tables, write_table
+from relex.stages.train.step_log import COLUMNS, COLUMNS_OF_VLLM, METER, SECONDS, Row, tables, write_table
 from relex.trajectory.reader import Trajectory
 
 
@@ -78,7 +79,8 @@ def _run(train: Train, problems: Asking, training: Training) -> None:
             "steps": [round(row["seconds"], 4) for row in seconds],
         }
         drawn.keep_completions(train, problems, held_out, observed[-1])
-        write_table(TRAIN_STEPS, COLUMNS, rows)
+        vllm = train.generation.backend == "vllm"
+        write_table(TRAIN_STEPS, COLUMNS_OF_VLLM if vllm else COLUMNS, rows)
         write_table(TRAIN_SECONDS, SECONDS, [{name: round(value, 4) for name, value in row.items()} for row in seconds])
         metrics = {**summarise(rows, train), "observed_last": observed[-1], "ended": result["ended"]}
         nothing = throughout(rows, train.max_completion_length)
@@ -86,7 +88,8 @@ def _run(train: Train, problems: Asking, training: Training) -> None:
             metrics["no_signal"] = nothing
             print(f"train: {nothing}")
         # A short window has fewer steps than are waited for while it runs.
-        if warned := [said for said in (nothing or at_first(rows, min(FIRST, len(rows))), fades) if said]:
+        said = (nothing or at_first(rows, min(FIRST, len(rows))), fades, dropped(rows))
+        if warned := [one for one in said if one]:
             metrics["warning"] = "; ".join(warned)
         write_json(TRAIN_METRICS, metrics)
         # Of all starts together.
@@ -126,5 +129,6 @@ def summarise(rows: list[Row], train: Train) -> dict[str, Any]:
         "share_truncated": mean(rows, "share_truncated"),
         "reward_timeouts": sum(row.get("reward_timeouts", 0.0) for row in rows),
         "grad_norm": mean(rows, "grad_norm"),
+        **({"share_dropped": mean(rows, "share_dropped")} if "share_dropped" in rows[-1] else {}),
         **{name: round(rows[-1][name], 6) for name in METER if name in rows[-1]},
     }

@@ -35,8 +35,17 @@ LOGGED = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
+# Where vLLM writes the rollouts: how much likelier the training finds a completion than the engine that sampled it. TRL
+# leaves those above 3 out of the loss, and gives them a ratio of 0.
+IMPORTANCE = {
+    "importance_min": "sampling/importance_sampling_ratio/min",
+    "importance_mean": "sampling/importance_sampling_ratio/mean",
+    "importance_max": "sampling/importance_sampling_ratio/max",
+    "share_dropped": "sampling/share_dropped",
+}
 METER = ("explained_share", "r_squared", "skill")
 COLUMNS = ("step", *LOGGED, *METER)
+COLUMNS_OF_VLLM = ("step", *LOGGED, *IMPORTANCE, *METER)
 # They differ between identical runs, so they stand in a table of their own.
 SECONDS = ("step", "generation", "reward", "update", "capture", "seconds", "tokens_per_second")
 
@@ -70,7 +79,7 @@ class StepLog(TrainerCallback):
         if "reward" not in logs:  # the summary at the end of training
             return
         row: Row = {"step": state.global_step}
-        row |= {name: float(logs[key]) for name, key in LOGGED.items() if logs.get(key) is not None}
+        row |= {name: float(logs[key]) for name, key in (LOGGED | IMPORTANCE).items() if logs.get(key) is not None}
         row |= self._capture.reading
         whole = time.perf_counter() - self._start
         parts = {**self._seconds(), "capture": self._capture.seconds}
@@ -98,8 +107,8 @@ class StepLog(TrainerCallback):
 
 
 def tables(lines: Sequence[Mapping[str, float]]) -> tuple[list[Row], list[Row]]:
-    """The lines of a step stream as rows of COLUMNS and rows of SECONDS, as far as they have them."""
-    rows = [{name: line[name] for name in COLUMNS if name in line} for line in lines]
+    """The lines of a step stream as rows of COLUMNS_OF_VLLM and rows of SECONDS, as far as they have them."""
+    rows = [{name: line[name] for name in COLUMNS_OF_VLLM if name in line} for line in lines]
     seconds = [
         {"step": line["step"], **{name: line[_PREFIX + name] for name in SECONDS if _PREFIX + name in line}}
         for line in lines

@@ -167,6 +167,14 @@ class Trainer(GRPOTrainer):
         with self._timed("generation"):
             return super()._generate_single_turn(*args, **kwargs)
 
+    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(*args, **kwargs)
+        ratio = output.get("importance_sampling_ratio")  # [completions, 1] where vLLM wrote them; 0: left out
+        if ratio is not None:
+            dropped = self.accelerator.gather((ratio == 0).float().mean()).mean().item()
+            self._metrics["train" if self.model.training else "eval"]["sampling/share_dropped"].append(dropped)
+        return output
+
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
         with self._timed("reward"):
             return super()._calculate_rewards(*args, **kwargs)
