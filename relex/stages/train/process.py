@@ -55,6 +55,7 @@ def train_process(train: Train, asking: Asking, problems: list[Problem], before:
     """
     clock = Clock()
     process = PartialState(cpu=not has_cuda())
+    _know_numbered_processors()
     disable_progress_bar()  # of files: a bar of our own shows the steps
     if train.threads:
         torch.set_num_threads(train.threads)
@@ -79,6 +80,14 @@ def train_process(train: Train, asking: Asking, problems: list[Problem], before:
         if "can't allocate memory" in str(error) or "out of memory" in str(error):
             raise _out_of_memory(error) from error
         raise
+
+
+def _know_numbered_processors() -> None:
+    """accelerate numbers the processor of each of several processes (cpu:1), and the trainer loads a state onto it, but
+    torch.load knows a processor without a number only."""
+    torch.serialization.register_package(
+        100, lambda storage: None, lambda storage, place: storage if place.startswith("cpu:") else None
+    )
 
 
 def make_trainer(train: Train, asking: Asking, problems: list[Problem], processes: int, before: int = 0) -> Trainer:

@@ -75,32 +75,6 @@ def test_a_batch_below_a_group_of_completions_makes_the_same_steps(tmp_path, mon
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_tensors_of_one(tmp_path, monkeypatch):
-    changes = {"train.per_device_train_batch_size": 16}
-    for name, more in {
-        "one": {},
-        "two": {"train.accelerate": str(ROOT / "infra/profiles/accelerate/ddp-cpu.yaml")},
-    }.items():
-        (tmp_path / name).mkdir()
-        prepare(tmp_path / name, {**SMALL, **changes, **more})
-        environment = {**Project(tmp_path / name).environment, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "relex.cli", "train"]
-        done = subprocess.run(
-            command, cwd=tmp_path / name, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        materialize(tmp_path / name / "trajectory", tmp_path / name / "base", 6, tmp_path / f"{name}-6")
-    assert json.loads((tmp_path / "two/timings/train.json").read_text())["processes"] == 2
-    assert Trajectory(tmp_path / "two/trajectory").steps == (1, 2, 3, 4, 5, 6)
-    assert Trajectory(tmp_path / "one/trajectory").rewards == Trajectory(tmp_path / "two/trajectory").rewards
-    base = load_file(tmp_path / "one/base/model.safetensors")
-    one, two = (load_file(tmp_path / f"{name}-6/model.safetensors") for name in ("one", "two"))
-    for name, tensor in base.items():
-        delta = one[name] - tensor
-        assert torch.linalg.norm(two[name] - one[name]) <= 2e-2 * torch.linalg.norm(delta), name
-
-
-@pytest.mark.slow
 def test_several_training_processes_end_with_the_command_that_started_them_when_it_is_killed(tmp_path):
     changes = {"train.per_device_train_batch_size": 16, "train.budget.steps": 2000}
     prepare(tmp_path, {**SMALL, **changes, "train.accelerate": str(ROOT / "infra/profiles/accelerate/ddp-cpu.yaml")})
