@@ -1,7 +1,7 @@
 """Bytes that a night takes on each device, phase by phase, from a model's shape and the parameters alone. Pure.
 
-What grows with the model or the settings is counted; _RUNTIME stands for the rest of a process on a GPU. Counted, not
-measured: no GPU has been at hand to hold it against.
+What grows with the model or the settings is counted; _RUNTIME stands for the rest of a process on a GPU. Held against
+peaks measured on processors (python -m tests.benchmarks.memory, docs/gpu.md): no GPU has been at hand.
 """
 
 from __future__ import annotations
@@ -16,22 +16,32 @@ from relex.stages.train.params import Train
 
 _WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
 _RUNTIME = 2 << 30  # CUDA context, NCCL, the allocator's holes
-_PROMPT = 512  # tokens, where nothing says how long prompts are
-_LOGITS = 3  # buffers as large as a batch's logits: themselves, their softmax, their gradient
-_FORWARD = 8 << 30  # that a scan's passes leave free of directions
+# TRL projects onto the vocabulary in tiles of so many tokens and words, and holds about so many buffers of a tile.
+_TILE_TOKENS, _TILE_WORDS, _TILE_BUFFERS = 4096, 32_768, 4
+_LIKELIHOOD, _LIKELIHOOD_BUFFERS = (
+    256 << 20,
+    3,
+)  # bytes of a batch's logits in policy/likelihood.py; how many such buffers
+_SCORED = 16_384  # tokens of a batch there, prompts included, on a GPU
+_COMPARED = 10  # buffers as large as the next-token distributions that a backtest compares, on the host
 _QUEUE = 3  # steps that a capture holds: the one taken, one that waits, one that is written
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder. parameters: how many values; head_width: of one head; the others as configurations name them."""
+    """A decoder. parameters: how many values; head_width: of one head; normed: whether queries and keys are normalised
+    (Qwen3); the others as configurations name them."""
 
     parameters: int
     hidden_size: int
+    intermediate_size: int
     layers: int
+    heads: int
     kv_heads: int
     head_width: int
     vocabulary: int
+    tied: bool
+    normed: bool
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Shape:
@@ -41,13 +51,35 @@ class Shape:
         heads = config["num_attention_heads"]
         kv_heads, width = config.get("num_key_value_heads") or heads, config.get("head_dim") or hidden // heads
         attention = hidden * width * (2 * heads + 2 * kv_heads)
-        layer = attention + 3 * hidden * config["intermediate_size"] + 2 * hidden
-        embeddings = vocabulary * hidden * (1 if config.get("tie_word_embeddings") else 2)
-        return cls(embeddings + layers * layer + hidden, hidden, layers, kv_heads, width, vocabulary)
+        inner, tied = config["intermediate_size"], bool(config.get("tie_word_embeddings"))
+        normed = config.get("model_type") == "qwen3"
+        layer = attention + 3 * hidden * inner + 2 * hidden + (2 * width if normed else 0)
+        embeddings = vocabulary * hidden * (1 if tied else 2)
+        whole = embeddings + layers * layer + hidden
+        return cls(whole, hidden, inner, layers, heads, kv_heads, width, vocabulary, tied, normed)
 
     def cache(self, tokens: int, width: int) -> int:
         """Keys and values of so many tokens."""
         return 2 * self.layers * self.kv_heads * self.head_width * width * tokens
+
+    @property
+    def embeddings(self) -> int:
+        """Values of the embedding, and of the output head where it is another."""
+        return self.vocabulary * self.hidden_size * (1 if self.tied else 2)
+
+    def layer_activations(self, *, bf16: bool) -> int:
+        """Bytes that one layer keeps of a token for its backward pass: what autograd saves of transformers' Llama and
+        Qwen3 (tests/params/test_ledger.py holds it against that); half of it is narrower with bfloat16 arithmetic."""
+        queries, keys = self.heads * self.head_width, self.kv_heads * self.head_width
+        # Two norms of three vectors; queries, keys and values repeated for all heads, attention; four inner vectors.
+        normed = 2 * (queries + keys) * 4 if self.normed else 0
+        if bf16:
+            return 22 * self.hidden_size + 10 * queries + 8 * self.intermediate_size + normed
+        return 4 * (6 * self.hidden_size + 4 * queries + 4 * self.intermediate_size) + normed
+
+    def forward(self, tokens: int, width: int = 4) -> int:
+        """Bytes of a forward pass without gradients over so many tokens, at its widest place."""
+        return tokens * width * (3 * self.intermediate_size + 4 * self.hidden_size)
 
 
 @dataclass(frozen=True)
@@ -81,21 +113,30 @@ class Line:
         return sum(self.parts.values())
 
 
-def ledger(params: Params, shape: Shape, machine: Machine, *, processes: int, sharded: bool) -> list[Line]:
+def ledger(
+    params: Params,
+    shape: Shape,
+    machine: Machine,
+    *,
+    processes: int,
+    sharded: bool,
+    prompt: int,
+    scored: int = _SCORED,
+) -> list[Line]:
     """Every phase of a night, training among them where this project trains. processes: that train; sharded: whether
-    each holds a part of the weights."""
+    each holds a part of the weights; prompt: tokens of the longest prompt; scored: tokens whose likelihood is computed
+    together."""
     train = params.train
-    training = _training(train, shape, machine, processes, sharded) if isinstance(train, Train) else []
-    return [*training, *_after(params, shape)]
+    training = _training(train, shape, machine, processes, sharded, prompt) if isinstance(train, Train) else []
+    return [*training, *_after(params, shape, prompt, scored)]
 
 
-def _training(train: Train, shape: Shape, machine: Machine, processes: int, sharded: bool) -> list[Line]:
+def _training(train: Train, shape: Shape, machine: Machine, processes: int, sharded: bool, prompt: int) -> list[Line]:
     whole = 4 * shape.parameters
     share = whole // processes if sharded else whole
-    tokens = _PROMPT + train.max_completion_length
-    state = {"weights": share, "optimiser": 2 * share, "runtime": _RUNTIME}
-    if train.lora is not None:
-        state["optimiser"] = 0
+    trained = 0 if train.lora is not None else share  # an adapter's own bytes do not count
+    tokens = prompt + train.max_completion_length
+    state = {"weights": share, "optimiser": 2 * trained, "runtime": _RUNTIME}
     if not sharded and train.lora is None:
         state["theta_0"] = whole
     lines = [Line("load", "host", {"weights": whole}, "train.accelerate: zero3.yaml or fsdp.yaml load once a machine")]
@@ -105,18 +146,19 @@ def _training(train: Train, shape: Shape, machine: Machine, processes: int, shar
         engine = 2 * shape.parameters // train.generation.tensor_parallel + shape.cache(tokens, 2)
         rollout["vllm"] = max(rollout["vllm"], engine + _RUNTIME)  # below that it does not start
     elif train.generation.backend == "transformers":
-        rows = min(train.per_device_train_batch_size, train.prompts_per_step * train.num_generations)
-        rollout = {"caches": shape.cache(rows * tokens, 4), **({"gathered weights": whole} if sharded else {})}
+        # TRL generates all that a process needs for a step at once.
+        rows = train.prompts_per_step * train.num_generations // processes
+        rollout = {
+            "caches": shape.cache(rows * tokens, 4),
+            "forward pass": shape.forward(rows * prompt),
+            **({"gathered weights": whole} if sharded else {}),
+        }
     lines.append(Line("rollout", "GPU", {**state, **rollout}, "lower train.generation.gpu_memory_utilization"))
-    batch = train.per_device_train_batch_size
-    activations = batch * tokens * shape.hidden_size * 2
-    update = {
-        "gradients": 0 if train.lora is not None else share,
-        "logits": _LOGITS * 4 * batch * train.max_completion_length * shape.vocabulary,
-        "activations": activations * (shape.layers if train.gradient_checkpointing else 16 * shape.layers),
-    }
     held = {name: size for name, size in rollout.items() if name == "vllm"}
     todo = "lower train.per_device_train_batch_size (a step's result stays the same)"
+    update = _update(train, shape, share, tokens, sharded)
+    if not sharded and processes > 1:
+        update["buckets"] = trained  # that DDP sums gradients in
     lines.append(Line("update", "GPU", {**state, **held, **update}, todo))
     if sharded:
         captured = {"gathered weights": whole, "deltas": whole, "queue": (_QUEUE - 1) * whole}
@@ -127,17 +169,46 @@ def _training(train: Train, shape: Shape, machine: Machine, processes: int, shar
     return lines
 
 
-def _after(params: Params, shape: Shape) -> list[Line]:
+def _update(train: Train, shape: Shape, share: int, tokens: int, sharded: bool) -> dict[str, int]:
+    """What a pass forward and back takes beside weights and optimiser."""
+    batch, hidden = train.per_device_train_batch_size * tokens, shape.hidden_size
+    layer = batch * shape.layer_activations(bf16=train.bf16)
+    kept = layer + shape.layers * batch * 4 * hidden if train.gradient_checkpointing else shape.layers * layer
+    tile = 4 * min(batch, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
+    head = 4 * shape.vocabulary * hidden  # its gradient is added up apart
+    narrow = 2 * (shape.embeddings + 2 * (shape.parameters - shape.embeddings) // shape.layers) if sharded else 0
+    if train.bf16 and not sharded:
+        narrow = 2 * shape.parameters  # autocast keeps what it has cast until the pass has ended
+    return {
+        "gradients": 0 if train.lora is not None else share,
+        "logits": _TILE_BUFFERS * tile + head + 4 * batch * hidden,
+        "activations": kept + shape.forward(batch, 2 if train.bf16 else 4),  # and the gradients of those of a layer
+        "gathered or narrow weights": narrow + (head if sharded else 0),
+    }
+
+
+def _after(params: Params, shape: Shape, prompt: int, scored: int) -> list[Line]:
     train, evaluate, whole = params.train, params.evaluate, 4 * shape.parameters
-    tokens = _PROMPT + train.max_completion_length
+    tokens = prompt + train.max_completion_length
     memory = parse_size(params.extrapolate.memory)
     width = _WIDTH[evaluate.dtype]
     one = {"weights": whole, "runtime": _RUNTIME}
     alone = "a GPU with more memory: one float32 model must fit"
+    asked = train.completions.prompts * train.completions.samples
+    distributions = 4 * shape.vocabulary * asked * train.max_completion_length
+    passes = _LIKELIHOOD_BUFFERS * min(distributions, _LIKELIHOOD) + shape.forward(min(asked * tokens, scored))
+    compared = _COMPARED * min(distributions, _LIKELIHOOD)
+    cache = {"cache of one row": shape.cache(tokens, 4), "likelihoods": passes}
     lines = [
-        Line("completions", "GPU", {**one, "cache of one row": shape.cache(tokens, 4)}, alone),
-        Line("scan and backtest", "GPU", {**one, "forward passes": _FORWARD}, alone),
-        Line("Gram and sums", "host", {"buffers": memory}, "lower extrapolate.memory"),
+        Line("completions", "GPU", {**one, **cache}, alone),
+        Line(
+            "scan and backtest",
+            "GPU",
+            {**one, "forward passes": passes, "blocks beyond": max(0, memory - passes)},
+            alone,
+        ),
+        Line("backtest", "host", {"next-token distributions": compared}, "lower train.completions"),
+        Line("Gram and sums", "host", {"buffers, at most": memory}, "lower extrapolate.memory"),
         Line("Gram and sums", "GPU", {"blocks": memory, "runtime": _RUNTIME}, "lower extrapolate.memory"),
     ]
     engine = {

@@ -10,7 +10,11 @@ from relex.core.topology import Topology
 from relex.params.ledger import Line, Machine, Shape, ledger, too_large
 from relex.params.load import Params, load
 from relex.params.shapes import shape_of
+from relex.stages.problems.params import Addition, Problems, SortDigits
 from relex.stages.train.params import Imported
+
+_UNKNOWN = 512  # tokens of a prompt, where nothing says how long they are
+_CHAT = 64  # that a chat template puts around it
 
 
 def examine(path: Path, gpus: str, root: Path = Path()) -> tuple[str, list[InputError]]:
@@ -52,7 +56,19 @@ def faults_here(params: Params, root: Path, found: Topology, host_bytes: int) ->
 
 def _lines(params: Params, shape: Shape, machine: Machine, root: Path) -> list[Line]:
     processes, sharded = _processes(params, machine, root)
-    return ledger(params, shape, machine, processes=processes, sharded=sharded)
+    return ledger(params, shape, machine, processes=processes, sharded=sharded, prompt=longest_prompt(params.problems))
+
+
+def longest_prompt(problems: Problems) -> int:
+    """Tokens of the longest prompt, as far as the section says: a character is one at most. Else 512."""
+    source = problems.source
+    if isinstance(source, SortDigits):
+        longest = max(source.lengths) + 1
+    elif isinstance(source, Addition):
+        longest = len(source.template) + 2 * len(str(source.numbers[1]))
+    else:
+        longest = getattr(source, "longest", None) or _UNKNOWN
+    return min(longest, _UNKNOWN) + (_CHAT + len(problems.system or "") if problems.chat else 0)
 
 
 def _faults(lines: list[Line], machine: Machine, host_bytes: int | None, where: str) -> list[InputError]:

@@ -20,6 +20,7 @@ def shape_of(base: Base, root: Path) -> Shape | None:
     if isinstance(source, EmbeddedBase):
         return Shape.of(
             {
+                "model_type": "qwen3",
                 "hidden_size": source.hidden_size,
                 "intermediate_size": source.intermediate_size,
                 "num_hidden_layers": source.layers,

@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("extrapolation", "cuda", "codecs", "capture", "evaluation")
+NAMES = ("extrapolation", "cuda", "codecs", "capture", "evaluation", "memory")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -45,3 +46,20 @@ def test_the_codec_measurement_runs_on_a_trajectory(tmp_path, capsys, monkeypatc
     assert errors["float32"] == 0.0
     assert 0 < errors["float16"] < 1e-3
     assert errors["float16"] < errors["bfloat16"] < errors["int8"] < 3e-2
+
+
+def test_the_memory_benchmark_counts_what_it_measures_and_sees_what_is_held() -> None:
+    from relex.params.load import load
+    from tests.benchmarks.memory import ROOT, Peaks, counted
+
+    found = counted(load(ROOT / "infra/profiles/smollm2-135m.yaml"), ROOT, 40)
+    assert {"load", "rollout", "update", "capture", "scan and backtest", "Gram and sums"} <= set(found)
+    assert found["load"] == 4 * 134_515_008
+    assert found["update"] > found["rollout"] > found["load"]
+    peaks = Peaks()
+    with peaks.during("held"):
+        held = bytearray(b"x") * (64 << 20)
+        while peaks.most.get("held", 0) < 60 << 20:  # the thread that watches has its turn
+            time.sleep(0.001)
+    del held
+    assert peaks.most["held"] < 80 << 20

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaModel, Qwen3Config, Qwen3Model
 
 from relex.core.errors import InputError
 from relex.core.topology import Gpu, Topology
@@ -80,11 +82,13 @@ def test_a_line_grows_with_the_setting_that_it_names() -> None:
 
     def update(size: int) -> int:
         train = params.train.model_copy(update={"per_device_train_batch_size": size})
-        lines = ledger(params.model_copy(update={"train": train}), shape, machine, processes=8, sharded=True)
+        lines = ledger(
+            params.model_copy(update={"train": train}), shape, machine, processes=8, sharded=True, prompt=512
+        )
         return next(line.total for line in lines if line.phase == "update")
 
     assert update(2) < update(4) < update(8)
-    lines = ledger(params, shape, machine, processes=8, sharded=True)
+    lines = ledger(params, shape, machine, processes=8, sharded=True, prompt=512)
     assert {line.phase for line in too_large(lines, machine, 100 << 30)} == {"capture and its queue"}
 
 
@@ -117,3 +121,26 @@ def test_preflight_refuses_a_night_that_does_not_fit_the_gpus_here(
     assert "this machine: update does not fit; expected at most 24.0 GiB of GPU memory" in said(24)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=8 << 30))
     assert "this machine: capture and its queue does not fit; expected at most 8.0 GiB of host memory" in said(80)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_a_layer_keeps_what_autograd_saves_of_a_real_one(family: str) -> None:
+    """Of float32, within a tenth: the mask, and what is kept of a token or a head alone, are left out."""
+    batch, tokens = 4, 32
+    sizes = {"hidden_size": 64, "intermediate_size": 160, "num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes |= {"vocab_size": 48, "head_dim": 32}
+    configs, models = {"llama": LlamaConfig, "qwen3": Qwen3Config}, {"llama": LlamaModel, "qwen3": Qwen3Model}
+
+    def kept(layers: int) -> int:
+        torch.manual_seed(0)
+        model = models[family](configs[family](**sizes, num_hidden_layers=layers)).train()
+        own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+        held: list[torch.Tensor] = []  # else another one would get the place of one that was let go of
+        with torch.autograd.graph.saved_tensors_hooks(lambda saved: held.append(saved) or saved, lambda saved: saved):
+            model(input_ids=torch.ones(batch, tokens, dtype=torch.long), use_cache=False)
+        sizes_of = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in held}
+        return sum(size for place, size in sizes_of.items() if place not in own)
+
+    shape = Shape.of({**sizes, "num_hidden_layers": 2, "model_type": family})
+    counted = batch * tokens * shape.layer_activations(bf16=False)
+    assert counted == pytest.approx(kept(3) - kept(2), rel=0.1)
