@@ -47,15 +47,20 @@ class StepQueue:
             raise self._error
 
     def _work(self) -> None:
-        while True:
-            item = self._queue.get()
-            try:
-                if item is None:
-                    return
-                if self._error is None:
-                    step, deltas, reward = item
-                    self._writer.append(step, deltas, reward=reward)
-            except BaseException as error:  # raised where training can act on it
-                self._error = error
-            finally:
-                self._queue.task_done()
+        while self._write_next():
+            pass
+
+    def _write_next(self) -> bool:
+        """Whether there may be more. A turn of its own: what it wrote is let go of while the next step is awaited."""
+        item = self._queue.get()
+        try:
+            if item is None:
+                return False
+            if self._error is None:
+                step, deltas, reward = item
+                self._writer.append(step, deltas, reward=reward)
+        except BaseException as error:  # raised where training can act on it
+            self._error = error
+        finally:
+            self._queue.task_done()
+        return True
