@@ -1,12 +1,12 @@
 """What the phases of a night take, counted by the ledger of `relex doctor --gpus` and measured on this processor.
 
-    python -m tests.benchmarks.memory [--steps 3] [PARAMS]
+    python -m tests.benchmarks.memory [--steps 5] [PARAMS]
 
-On the embedded default, or on the night of another params.yaml (infra/profiles/smollm2-135m.yaml), with a window of two
-steps. Each phase is a process of its own, or a part of the training's, that does the real thing; measured is the peak
-of its anonymous memory beyond what it held after its imports. Counted are the same lines without the share of a GPU's
-runtime. What is freed goes back at once (MALLOC_MMAP_THRESHOLD_), so that no phase is charged for an earlier one. What
-libraries take on first use, some megabytes, hides a model of as many: look at larger ones.
+On the embedded default, or on the night of another params.yaml (infra/profiles/smollm2-135m.yaml), with a window of
+four steps. Each phase is a process of its own, or a part of the training's, that does the real thing; measured is the
+peak of its anonymous memory beyond what it held after its imports. Counted are the same lines without the share of a
+GPU's runtime. What is freed goes back at once (MALLOC_MMAP_THRESHOLD_), so that no phase is charged for an earlier one.
+What libraries take on first use, some megabytes, hides a model of as many: look at larger ones.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def write_params(source: Path, out: Path, steps: int) -> None:
     yaml = YAML()
     document = yaml.load(source.read_text(encoding="utf-8"))
     document["train"]["budget"]["steps"] = steps
-    document["train"]["window"] = {"first": steps - 1, "last": steps, "every": 1}
+    document["train"]["window"] = {"first": steps - 3, "last": steps, "every": 1}
     if document["base"]["source"]["kind"] == "embedded":
         document["base"]["source"]["pretraining"] |= {"steps": 20, "warmup_steps": 5}  # memory does not depend on it
     document["diagnose"] |= {"scan_horizons": 2, "backtest": [0.5]}
@@ -86,13 +86,20 @@ def write_params(source: Path, out: Path, steps: int) -> None:
         yaml.dump(document, handle)
 
 
+def _copied(model: Any) -> Any:
+    """With weights of its own, as on a device: those of a file in float32 are that file, mapped."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
+
+
 def _load(params: Params) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
     peaks = Peaks()
     with peaks.during("load"):
-        kept = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
+        kept = _copied(AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32))
         time.sleep(0.1)
     del kept
     peaks.told()
@@ -177,7 +184,7 @@ def _completions(params: Params) -> None:
     peaks = Peaks()
     with peaks.during("completions"):
         table = sample_completions(
-            AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32),
+            _copied(AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)),
             AutoTokenizer.from_pretrained(BASE, padding_side="left"),
             held_out,
             samples=train.completions.samples,
@@ -259,9 +266,7 @@ def longest_prompt(folder: Path, params: Params) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("params", nargs="?", type=Path, default=Path("params.yaml"))
-    parser.add_argument(
-        "--steps", type=int, default=3, help="of the training: those before the last two are captured by none"
-    )
+    parser.add_argument("--steps", type=int, default=5, help="of the training: the window is the last four")
     parser.add_argument("--phase", choices=list(PHASES), help=argparse.SUPPRESS)  # what this starts itself with
     asked = parser.parse_args()
     if asked.phase:
