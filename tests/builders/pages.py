@@ -76,6 +76,6 @@ ELSEWHERE = {
     ".venv/bin/python -m pytest -m gpu": "tests/window/test_stream.py::test_",
     ".venv/bin/python -m pytest": "tests/window/test_stream.py::test_blocks_cover_a_tensor_once",
     ".venv/bin/python -m tests.endurance.kills": "tests/end_to_end/test_night.py::test_a_night_of_which_five_processes",
-    ".venv/bin/python -m tests.benchmarks.memory": "tests/benchmarks/test_benchmarks.py::test_the_memory_benchmark_counts",
+    ".venv/bin/python -m tests.benchmarks.memory": "tests/benchmarks/test_benchmarks.py::test_the_memory_benchmark",
     ".venv/bin/python -m tests.benchmarks": "tests/benchmarks/test_benchmarks.py::test_",
 }
