@@ -250,6 +250,15 @@ def test_products_in_float32_are_within_the_bound(rows, first):
     assert products.BOUND < 1e-5
 
 
+def test_products_of_numbers_of_eight_bits_are_exact_however_many_there_are():
+    # 128 of them have a sum of 24 bits, all together one of more: as float32 it would be rounded.
+    rows = torch.from_numpy(np.random.default_rng(0).integers(-255, 256, (5, 20_111)).astype(float))
+    rows[0] = 255
+    found = products.single_products(rows, 0)[:-1].numpy()
+    np.testing.assert_array_equal(found, products.products(rows, 0).numpy())
+    assert found[0, 0] == 20_111 * 255**2
+
+
 @pytest.mark.parametrize("value", [1e-25, 1e-13, 1e20, float("inf"), float("nan")])
 def test_rows_that_the_bound_does_not_hold_for_are_told(value):
     rows = torch.ones(3, 200, dtype=torch.float64)
