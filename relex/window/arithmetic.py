@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
 
 from relex.forecast.directed import Directed
 from relex.forecast.subspace import Array
 from relex.window.kernels import decode as kernels
-from relex.window.opened import Block, Opened, Singles
+from relex.window.opened import Block, Opened
 
 BLOCKS = 4  # at least, for any tensor that is not small
+EXACT_BELOW = 1 << 17  # elements under which Gram products are taken in float64: small tensors average less
 
-
-Emit = Callable[[int, Singles], None]  # (first column, values [K, columns])
+# (first column, values [K, columns]: float32, or uint16 that hold the bits of a bfloat16 or float16)
+Emit = Callable[[int, NDArray[Any]], None]
 
 
 class Partial(NamedTuple):
@@ -27,7 +30,8 @@ class Partial(NamedTuple):
 
 
 class Arithmetic(Protocol):
-    """Where the arithmetic runs: processor.py, or accelerator.py. Called from several threads."""
+    """Where the arithmetic runs: processor.py, or accelerator.py. Called from several threads, each of which takes the
+    next of a tensor's blocks until none is left."""
 
     def widest(self, steps: int) -> int:
         """Columns of a block at most, a multiple of kernels.CHUNK; it depends on the window alone."""
@@ -37,13 +41,17 @@ class Arithmetic(Protocol):
         """Buffers of one thread, for blocks of `columns`."""
         ...
 
-    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
-        """A block's part of G, from row `first`; lead [T] as in kernels.gram.gram_block."""
+    def gram(self, opened: Opened, blocks: Iterable[Block], first: int, lead: Array) -> dict[Block, Partial]:
+        """Each block's part of G, from row `first`; lead [T] as in kernels.gram.gram_block."""
         ...
 
-    def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
-        """Weighted sums of one block, on theta_0 or alone, in one part or several; what emit receives is valid until
-        it returns."""
+    def sums(
+        self, opened: Opened, blocks: Iterable[Block], weights: Directed, emit: Emit, *, onto_base: bool, dtype: str
+    ) -> None:
+        """Weighted sums of each block, on theta_0 or alone, in one part or several.
+
+        Rounded once to float32 and then to dtype (F32, BF16 or F16). What emit receives is valid until it returns.
+        """
         ...
 
 

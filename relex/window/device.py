@@ -26,5 +26,6 @@ def arithmetic_for(device: Device) -> Arithmetic:
     if name == "cpu":
         return Processor()
     from relex.window.accelerator import Accelerator
+    from relex.window.queues import queues_of
 
-    return Accelerator(name)
+    return Accelerator(queues_of(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,6 +62,7 @@ class Opened:
     kept: NDArray[np.uint8] | None = None
     filled: bool = False
     running: list[Future[Any]] = field(default_factory=list)
+    waiting: list[deque[Block]] = field(default_factory=list)  # blocks that no thread has taken yet
 
     @cached_property
     def positions(self) -> NDArray[np.int64]:

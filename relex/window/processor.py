@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from relex.forecast.directed import Directed
 from relex.forecast.subspace import Array
-from relex.window.arithmetic import Emit, Partial
+from relex.window.arithmetic import EXACT_BELOW, Emit, Partial
 from relex.window.kernels import bfloat16 as kernels_bfloat16
 from relex.window.kernels import decode as kernels
 from relex.window.kernels import gram as kernels_gram
 from relex.window.kernels import sum as kernels_sum
 from relex.window.opened import Block, Opened
+from relex.window.rounding import Rounding
 
-_EXACT_BELOW = 1 << 17  # elements under which Gram products are taken in float64: small tensors average less
 _READ = 4 << 20  # bytes of rows read before they are used: fewer calls, and still in a cache then
 _WIDEST = 1 << 20  # columns of a block
 _SUMS = 1 << 18  # sums handed on at a time, those of all targets together, unless one reading makes more
@@ -29,6 +29,7 @@ class Processor:
 
     def __init__(self) -> None:
         self._local = threading.local()
+        self._rounding = Rounding()
 
     def widest(self, steps: int) -> int:
         """The same for every window: rows are read in groups within a block."""
@@ -67,10 +68,13 @@ class Processor:
         base_raw = self._buffer(("base", most), lambda: kernels.aligned(most * 4))
         return (group, opened.kept is not None, opened.filled, raw, base_raw)
 
-    def gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
+    def gram(self, opened: Opened, blocks: Iterable[Block], first: int, lead: Array) -> dict[Block, Partial]:
         """See arithmetic.Arithmetic."""
+        return {block: self._gram(opened, block, first, lead) for block in blocks}
+
+    def _gram(self, opened: Opened, block: Block, first: int, lead: Array) -> Partial:
         rows = opened.rows
-        dtype = np.float64 if rows.numel < _EXACT_BELOW else np.float32
+        dtype = np.float64 if rows.numel < EXACT_BELOW else np.float32
         scratch = self._scratch(rows.count, dtype)
         gram = np.zeros((len(scratch), len(scratch)))
         files = (opened.handles, opened.positions)
@@ -105,8 +109,14 @@ class Processor:
         opened.check(failed)
         return Partial(gram[: rows.count, : rows.count], None)
 
-    def sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, *, onto_base: bool) -> None:
+    def sums(
+        self, opened: Opened, blocks: Iterable[Block], weights: Directed, emit: Emit, *, onto_base: bool, dtype: str
+    ) -> None:
         """See arithmetic.Arithmetic. Handed on in parts that stay in a cache, however many sums there are."""
+        for block in blocks:
+            self._sums(opened, block, weights, emit, onto_base, dtype)
+
+    def _sums(self, opened: Opened, block: Block, weights: Directed, emit: Emit, onto_base: bool, dtype: str) -> None:
         rows, count, apart = opened.rows, len(weights.which), len(weights.directions)
         group, *reading = self._reading(opened, block)
         padded = np.zeros((apart, -(-rows.count // kernels.TILE) * kernels.TILE))
@@ -142,4 +152,4 @@ class Processor:
                 shaped,
             )
             opened.check(failed)
-            emit(start, shaped)
+            emit(start, self._rounding(shaped, dtype))

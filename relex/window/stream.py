@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,8 +24,10 @@ from relex.forecast.subspace import Array, symmetric
 from relex.window.arithmetic import BLOCKS, Arithmetic, Emit, blocks_of
 from relex.window.kept import Kept
 from relex.window.kernels import decode as kernels
-from relex.window.opened import Handles, Opened, bad_values
+from relex.window.opened import Block, Handles, Opened, bad_values
 from relex.window.rows import Window
+
+_T = TypeVar("_T")
 
 TOGETHER = kernels.TILE  # steps whose terms the sums of a processor add up before they come to the rest
 
@@ -69,7 +72,7 @@ class Stream:
                 found.kept = self._kept.take(rows.nbytes)
                 if found.kept is not None:
                     stack.callback(self._kept.give, found.kept)
-            stack.callback(_stop, found.running)
+            stack.callback(_stop, found)
             yield found
 
     def gram(self, opened: Opened, known: Array | None = None, first: int = 0) -> Array:
@@ -87,13 +90,13 @@ class Stream:
         lead = time / time[-1]  # the straight path to the last checkpoint; see kernels/gram.py gram_block
         lead[-1] = 0.0
         blocks = blocks_of(opened.rows.numel, self._widest)
-        parts = [self._pool.submit(self.arithmetic.gram, opened, block, low, lead) for block in blocks]
-        opened.running += parts
+        parts = self._share(opened, blocks, lambda shared: self.arithmetic.gram(opened, shared, low, lead))
 
         def finish() -> Array:
             residuals, differences = np.zeros((count, count)), np.zeros((count, count))
-            for part in parts:
-                found = part.result()
+            partials = {block: partial for part in parts for block, partial in part.result().items()}
+            for block in blocks:
+                found = partials[block]
                 residuals += found.residuals
                 if found.differences is not None:
                     differences += found.differences
@@ -110,25 +113,46 @@ class Stream:
 
         return finish
 
-    def sums(self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True) -> None:
-        """theta_0 + sum_i w_i delta_i (or the sum alone) for every row of the weights [K, T]; emit receives float32
-        blocks, on any thread."""
-        self.begin_sums(opened, weights, emit, onto_base=onto_base)()
+    def sums(
+        self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True, dtype: str = "F32"
+    ) -> None:
+        """theta_0 + sum_i w_i delta_i (or the sum alone) for every row of the weights [K, T]; emit receives blocks,
+        float32 or rounded on to a checkpoint's dtype (BF16 or F16), on any thread."""
+        self.begin_sums(opened, weights, emit, onto_base=onto_base, dtype=dtype)()
 
     def begin_sums(
-        self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True
+        self, opened: Opened, weights: Directed, emit: Emit, *, onto_base: bool = True, dtype: str = "F32"
     ) -> Callable[[], None]:
         """Leave sums() to the threads; the function returned waits for it."""
-        blocks = blocks_of(opened.rows.numel, self._widest)
-        sums = self.arithmetic.sums
-        parts = [self._pool.submit(sums, opened, block, weights, emit, onto_base=onto_base) for block in blocks]
-        opened.running += parts
+        blocks, sums = blocks_of(opened.rows.numel, self._widest), self.arithmetic.sums
+        parts = self._share(
+            opened, blocks, lambda shared: sums(opened, shared, weights, emit, onto_base=onto_base, dtype=dtype)
+        )
 
         def finish() -> None:
             for part in parts:
                 part.result()
 
         return finish
+
+    def _share(
+        self, opened: Opened, blocks: Sequence[Block], work: Callable[[Iterable[Block]], _T]
+    ) -> list[Future[_T]]:
+        """Let threads share the blocks, each taking the next one when it is free: an accelerator has several of them on
+        their way at a time."""
+        left = deque(blocks)
+
+        def one() -> _T:
+            try:
+                return work(_taken(left))
+            except BaseException:
+                left.clear()  # nobody needs the rest
+                raise
+
+        parts = [self._pool.submit(one) for _ in blocks[: self.threads]]
+        opened.waiting.append(left)
+        opened.running += parts
+        return parts
 
     def sums_of(self, name: str, weights: Directed, emit: Emit, *, onto_base: bool = True) -> None:
         """sums() of a tensor that is not open; steps that no row gives a weight are not read."""
@@ -146,8 +170,19 @@ class Stream:
         self._blas.restore_original_limits()
 
 
-def _stop(running: Sequence[Future[Any]]) -> None:
+def _taken(left: deque[Block]) -> Iterator[Block]:
+    """The next block, while there is one."""
+    while True:
+        try:
+            yield left.popleft()
+        except IndexError:
+            return
+
+
+def _stop(opened: Opened) -> None:
     """Wait for what runs; what has not begun never will."""
-    for part in running:
+    for left in opened.waiting:
+        left.clear()
+    for part in opened.running:
         part.cancel()
-    wait(running)
+    wait(opened.running)

@@ -20,6 +20,7 @@ from relex.forecast.directed import Directed
 from relex.trajectory.reader import Trajectory
 from relex.window.accelerator import Accelerator
 from relex.window.importing import import_checkpoints
+from relex.window.queues import queues_of
 from relex.window.rows import Window
 from relex.window.stream import Stream
 from tests.benchmarks.windows import make_base, make_checkpoints
@@ -55,7 +56,7 @@ def main() -> None:
         weights = Directed.plain(np.ones((1, given.steps)))
         with (
             Window(Trajectory(Path(work) / "window"), base) as window,
-            Stream(window, 16 << 30, Accelerator("cuda"), targets=1) as stream,
+            Stream(window, 16 << 30, Accelerator(queues_of("cuda")), targets=1) as stream,
         ):
             for label in ("Gram", "Gram", "sums"):  # the first one warms up: library handles, the page cache
                 start = time.perf_counter()

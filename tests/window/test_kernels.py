@@ -12,9 +12,9 @@ import torch
 from numba import njit
 
 from relex.checkpoints.tensors import torch_dtype
-from relex.stages.extrapolate.rounding import Rounding
 from relex.window.kernels import bfloat16 as kernels_bfloat16
 from relex.window.kernels import decode as kernels
+from relex.window.rounding import Rounding
 from tests.builders.windows import line_with_noise, save, tiny_llama, write_checkpoints
 
 

@@ -20,6 +20,7 @@ from relex.window.importing import import_checkpoints
 from relex.window.kernels import decode as kernels
 from relex.window.opened import deltas
 from relex.window.processor import Processor
+from relex.window.queues import queues_of
 from relex.window.rows import Window
 from relex.window.stream import Stream
 from tests.builders.windows import line_with_noise, save, tiny_llama, write_checkpoints, write_trajectory
@@ -54,9 +55,9 @@ KINDS = [
 
 ARITHMETICS = [
     pytest.param(Processor, id="processor"),
-    pytest.param(lambda: Accelerator("cpu"), id="torch"),
+    pytest.param(lambda: Accelerator(queues_of("cpu")), id="torch"),
     pytest.param(
-        lambda: Accelerator("cuda"),
+        lambda: Accelerator(queues_of("cuda")),
         id="cuda",
         marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")],
     ),
@@ -117,8 +118,8 @@ def test_gram_and_sums_equal_float64(windows, kind, make, kept, monkeypatch):
             scale = np.sqrt(np.outer(np.diag(wanted @ wanted.T), np.diag(wanted @ wanted.T)))
             assert (np.abs(gram - wanted @ wanted.T) <= 1e-12 * scale).all()
             np.testing.assert_allclose(got, origin + factors @ wanted, rtol=1e-6, atol=1e-9)
-            # The processor takes theta_0 off the sum, in float64; the accelerator off every row, in float32.
-            wanted = reference(window, name, single=make is not Processor)
+            # theta_0 is taken off the sum, in float64, not off every row, in float32.
+            wanted = reference(window, name, single=False)
             stream.sums_of(name, Directed.plain(factors), into(got), onto_base=False)
             np.testing.assert_allclose(got, factors @ wanted, rtol=1e-6, atol=1e-12)
             got = got[:1]  # one sum alone takes another way
@@ -301,7 +302,7 @@ def test_a_budget_without_room_for_one_block_is_refused(windows):
 @pytest.mark.parametrize("steps", [2, 20, 45, 50, 100, 400])
 @pytest.mark.parametrize("targets", [0, 5, 10, 30])
 def test_the_memory_of_the_default_night_holds_several_blocks_of_any_window_on_an_accelerator(steps, targets):
-    accelerator = Accelerator("cpu")
+    accelerator = Accelerator(queues_of("cpu"))
     columns = accelerator.widest(steps)
     assert columns % kernels.CHUNK == 0
     assert 4 * accelerator.bytes_needed(steps, columns, targets) <= 1 << 30

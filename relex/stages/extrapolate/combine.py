@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from relex.checkpoints.writer import CheckpointWriter
 from relex.core import progress
 from relex.forecast.directed import Directed
 from relex.forecast.subspace import Array
 from relex.stages.extrapolate.pipeline import Pipeline, Work
-from relex.stages.extrapolate.rounding import Rounding
 from relex.stages.extrapolate.signs import signs
 from relex.window.arithmetic import Emit
-from relex.window.opened import Opened, Singles
+from relex.window.opened import Opened
+from relex.window.rounding import Rounding
 from relex.window.stream import TOGETHER, Stream
 
 WeightsOf = Callable[[str, Array], Directed]  # (tensor name, its G [T, T]) -> w [K, T]
@@ -46,7 +48,7 @@ def write_sums(
 
     def sums(opened: Opened, weights: Directed, places: Sequence[str]) -> Work:
         amounts = np.zeros(len(writers)) if signs_of is None else signs_of(places[0], found[places[0]])
-        done = stream.begin_sums(opened, weights, out.emitter(places, amounts))
+        done = stream.begin_sums(opened, weights, out.emitter(places, amounts), dtype=out.dtype(places, amounts))
         yield
         done()
 
@@ -82,18 +84,23 @@ def write_sums(
 
 
 class _Out:
-    """Sums rounded and written, one file each. A file takes one write at a time: threads begin with different ones."""
+    """Sums written, one file each. A file takes one write at a time: threads begin with different ones."""
 
     def __init__(self, stream: Stream, writers: Sequence[CheckpointWriter]):
         self._specs, self._threads, self._writers = stream.window.base.specs, stream.threads, writers
         self._rounding = Rounding()
         self._seen = dict[int, int]()
 
+    def dtype(self, places: Sequence[str], amounts: Array) -> str:
+        """How the sums of a tensor come: rounded already, unless a random direction is still added to any."""
+        return "F32" if amounts.any() else self._specs[places[0]].dtype
+
     def emitter(self, places: Sequence[str], amounts: Array) -> Emit:
         """What takes the sums of a tensor, for all of its places. amounts [K]: of its random direction."""
         spec = self._specs[places[0]]
+        unfinished = amounts.any()
 
-        def emit(start: int, values: Singles) -> None:
+        def emit(start: int, values: NDArray[Any]) -> None:
             assert len(values) == len(self._writers)
             thread = self._seen.setdefault(threading.get_ident(), len(self._seen))
             first = thread * len(self._writers) // self._threads
@@ -101,9 +108,9 @@ class _Out:
                 turn = at % len(self._writers)
                 if amounts[turn]:
                     values[turn] += np.float32(amounts[turn]) * signs(places[0], start, values.shape[1])
-                rounded = self._rounding(values[turn], spec.dtype)
+                rounded = self._rounding(values[turn], spec.dtype) if unfinished else values[turn]
                 for place in places:
-                    self._writers[turn].write_raw(place, rounded, start * spec.itemsize)
+                    self._writers[turn].write_raw(place, rounded.view(np.uint8).data, start * spec.itemsize)
 
         return emit
 
