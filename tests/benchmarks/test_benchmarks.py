@@ -33,6 +33,21 @@ def test_the_extrapolation_benchmark_prints_its_tables(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_accelerator_benchmark_runs_beside_plain_torch_without_a_gpu(capsys, monkeypatch):
+    from tests.benchmarks import cuda
+
+    monkeypatch.setattr(sys, "argv", ["cuda", "--device", "cpu", "--shape", "tiny", "--steps", "6"])
+    cuda.main()
+    printed = capsys.readouterr().out
+    rows = {
+        row.split("|")[1].strip(): float(row.split("|")[3])
+        for row in printed.splitlines()
+        if row[:4] in ("| Gr", "| su")
+    }
+    assert rows.keys() == {"Gram", "sums"}
+    assert "plain PyTorch takes" in printed
+
+
 def test_the_codec_measurement_runs_on_a_trajectory(tmp_path, capsys, monkeypatch):
     from tests.benchmarks import codecs
     from tests.builders.windows import line_with_noise, save, tiny_llama, write_trajectory

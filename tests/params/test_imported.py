@@ -97,7 +97,7 @@ def test_a_night_takes_no_disk_for_another_trainers_checkpoints_and_no_memory_fo
     assert night_cost.shape(params, sizes).rows == 128
     shape = shape_of(params.base, tmp_path)
     assert shape is not None
-    phases = {line.phase for line in ledger(params, shape, Machine(1, 80 << 30), processes=1, sharded=False)}
+    phases = {line.phase for line in ledger(params, shape, Machine(1, 80 << 30), processes=1, sharded=False, prompt=64)}
     assert {"completions", "scan and backtest"} <= phases
     assert not {"rollout", "update"} & phases
     assert memory.faults_here(params, tmp_path, Topology(gpus=()), 1 << 36) == []
