@@ -18,10 +18,8 @@ _WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
 _RUNTIME = 2 << 30  # CUDA context, NCCL, the allocator's holes
 # TRL projects onto the vocabulary in tiles of so many tokens and words, and holds about so many buffers of a tile.
 _TILE_TOKENS, _TILE_WORDS, _TILE_BUFFERS = 4096, 32_768, 4
-_LIKELIHOOD, _LIKELIHOOD_BUFFERS = (
-    256 << 20,
-    3,
-)  # bytes of a batch's logits in policy/likelihood.py; how many such buffers
+_LIKELIHOOD = 256 << 20  # bytes of a batch's logits in policy/likelihood.py
+_LIKELIHOOD_BUFFERS = 3  # as large as those
 _SCORED = 16_384  # tokens of a batch there, prompts included, on a GPU
 _COMPARED = 10  # buffers as large as the next-token distributions that a backtest compares, on the host
 _QUEUE = 3  # steps that a capture holds: the one taken, one that waits, one that is written
