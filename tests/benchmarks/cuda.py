@@ -4,10 +4,10 @@
     python -m tests.benchmarks.cuda --device cpu --shape tiny          the same lines without one
 
 Bytes of the window per second, as a share of the measured host-to-device bandwidth (page-locked memory, pieces of 64
-MiB; with --device cpu a copy in memory): of the Gram pass, which reads from the page cache, and of the sums pass for
-one target, whose rows the Gram pass has kept in memory (aim: 0.80). Plain PyTorch has the checkpoints in memory: it
-takes a tensor's over, subtracts the base in float32, and makes one matrix product for each pass. Each is measured
-after a pass that warms up. Says so and ends where there is no CUDA device and none other was asked for.
+MiB; with --device cpu a copy in memory): of the Gram pass, and of the sums pass for one target (aim: 0.80). Both read
+from the page cache. Plain PyTorch has the checkpoints in its own memory: it takes a tensor's over, subtracts the base
+in float32, and makes one matrix product for each pass. Each is measured after a pass that warms up. Says so and ends
+where there is no CUDA device and none other was asked for.
 """
 
 from __future__ import annotations
