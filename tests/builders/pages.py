@@ -6,7 +6,10 @@ import re
 
 from tests.builders import ROOT
 
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "infra/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+)
 _STARTS = re.compile(r"(relex |python -m|\.venv/bin/python -m|make|dvc|mlflow) ?(?![/:|])")
 
 
@@ -76,6 +79,13 @@ ELSEWHERE = {
     "relex train": "tests/end_to_end/test_night.py::test_dvc_repro_alone_gives_the_same_artifacts_as_the_flow",
     ".venv/bin/python -m pytest -m gpu": "tests/window/test_stream.py::test_",
     ".venv/bin/python -m pytest": "tests/window/test_stream.py::test_blocks_cover_a_tensor_once",
+    "make setup": "tests/test_makefile.py::test_after_the_folder_moved_make_mends_the_environment",
+    "relex doctor --params infra/profiles/qwen2.5-math-1.5b.yaml": "tests/params/test_profiles.py::test_a_profile_is",
+    "relex profile qwen2.5-math-1.5b": "tests/params/test_profiles.py::test_a_profile_replaces_what_git",
+    "relex extrapolate --trajectory window --base BASE --target 500 --out predicted --ray": (
+        "tests/stages/extrapolate/test_on_ray.py::test_ray_and_one_process_write_identical_files"
+    ),
+    ".venv/bin/python -m tests.endurance.campaign": "tests/endurance/test_campaign.py::test_the_command_says",
     ".venv/bin/python -m tests.endurance.kills": "tests/end_to_end/test_night.py::test_a_night_of_which_five_processes",
     ".venv/bin/python -m tests.benchmarks.memory": "tests/benchmarks/test_benchmarks.py::test_the_memory_benchmark",
     ".venv/bin/python -m tests.benchmarks": "tests/benchmarks/test_benchmarks.py::test_",
