@@ -168,7 +168,8 @@ class Root:
         for word in {word for value in values for word in value.split()}:
             path = Path(word.removeprefix("file://"))
             if path.is_absolute() and path.is_dir():
-                self._shared.append(str(path))
+                # A folder that is an index lists files which lie beside it.
+                self._shared.append(str(path.parent if word.startswith("file://") else path))
             elif path.is_absolute():
                 self._copy(path)
 
