@@ -31,7 +31,10 @@ _NOT_COMPARED = (
     "flows",
     "trajectory/cache",
 )
-_NOT_BYTES = ("mlflow.db", "dvc.lock", "history.jsonl", "ledger.jsonl", "ledger.csv", "champion/lineage.json", *TIMED)
+_NOT_BYTES = (
+    *("mlflow.db", "dvc.lock", "history.jsonl", "ledger.jsonl", "ledger.csv", *TIMED),
+    *("champion/lineage.json", "champion/README.md"),  # a version's card says what its training took
+)
 _RANDOM = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)|\b(?:m-)?[0-9a-f]{32}\b|\b[0-9a-f]{40}\b|\b[0-9a-f]{8}-[0-9a-f-]{27}\b"
 )
