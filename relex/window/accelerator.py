@@ -25,9 +25,8 @@ from relex.window.transfer import Lane, Slot, Stored
 IN_FLIGHT = 2  # blocks of one thread
 
 _WIDEST = 1 << 17  # columns of a block: sums of many targets at once, too, are held for all of them
-_BLOCK_BYTES = (
-    31 << 20
-)  # of a block as stored: copies of some megabytes reach the bus's bandwidth. Below a power of two
+# Of a block as stored: copies of some megabytes reach the bus's bandwidth. Below a power of two.
+_BLOCK_BYTES = 31 << 20
 _STRIP = 1 << 21  # values of a block that are worked on as residuals at a time
 _ROUNDED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 

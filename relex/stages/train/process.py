@@ -6,6 +6,7 @@ With several processes (train.accelerate) every one of them runs this; only the 
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import torch
@@ -82,9 +83,10 @@ def train_process(train: Train, asking: Asking, problems: list[Problem], before:
         raise
 
 
+@cache
 def _know_numbered_processors() -> None:
     """accelerate numbers the processor of each of several processes (cpu:1), and the trainer loads a state onto it, but
-    torch.load knows a processor without a number only."""
+    torch.load knows a processor without a number only. Once a process: torch cannot sort two of a priority."""
     torch.serialization.register_package(
         100, lambda storage: None, lambda storage, place: storage if place.startswith("cpu:") else None
     )
