@@ -22,6 +22,7 @@ from prefect.utilities.templating import apply_values
 
 from tests.builders import ROOT
 from tests.builders.kustomize import Resource, load, render
+from tests.builders.pages import commands
 
 INFRA = ROOT / "infra"
 OVERLAYS = ("cpu", "cuda")
@@ -225,6 +226,19 @@ def test_the_deployments_are_those_of_the_process_pool(kubernetes: Path) -> None
         assert (kubernetes / "base/worker.yaml").read_text().count(pool["name"]) == 2  # made, and polled
         del theirs["work_pool"]
         assert ours == theirs
+
+
+def test_what_the_page_asks_of_kubectl_is_there(kubernetes: Path) -> None:
+    asked = [command for page, command in commands() if page == "infra/README.md" and command.startswith("kubectl")]
+    assert len(asked) >= 5
+    found = {(kind.lower(), name) for kind, name in render(kubernetes / "overlays/cuda")}
+    for command in asked:
+        named = re.findall(r"\b(job|deployment|service|statefulset)/(\w+)", command)
+        assert set(named) <= found, command
+        if not named:
+            assert (ROOT / command.split()[-1] / "kustomization.yaml").is_file(), command
+        else:
+            assert "--namespace relex" in command
 
 
 def test_no_secret_is_committed(kubernetes: Path) -> None:
