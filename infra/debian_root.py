@@ -111,10 +111,10 @@ class Root:
         )
 
     def _install_python(self, version: str) -> None:
-        """Python and pip in /usr/local, where the image that is stood in for has them: an environment of Debian's."""
+        """Python with its headers and pip, in /usr/local, where the image has them: an environment of Debian's."""
         done = self.run(
             "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "
-            f"python{version} python{version}-venv && /usr/bin/python{version} -m venv /usr/local"
+            f"python{version} python{version}-dev python{version}-venv && /usr/bin/python{version} -m venv /usr/local"
         )
         if done.returncode:
             raise NotMade(f"Python {version} does not install: {done.stdout[-800:]}")
