@@ -21,9 +21,9 @@ PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}  # the Python that a release of
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED = re.compile(r"PIP_.*|.*_proxy|.*_PROXY|SSL_CERT_.*|.*_CA_BUNDLE")
 
+_ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 # Mounts are made in a namespace of the command's own and end with it: what lies below the root is never the host's
 # when the root is removed, whatever was killed.
-_UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 _ENTER = """
 set -e
 root=$1 user=$2 folder=$3 line=$4; shift 4
@@ -99,7 +99,7 @@ class Root:
         """Run a line of sh in the root; stdout holds its errors, too. subprocess.TimeoutExpired after `seconds`."""
         home = {name: home for name, home in self._homes()}.get(user, "/")
         return subprocess.run(
-            [*_UNSHARE, "sh", "-c", _ENTER, "sh", self.root, user, folder, line, *self._shared],
+            [*_ALONE, "sh", "-c", _ENTER, "sh", self.root, user, folder, line, *self._shared],
             env={"PATH": PATH, "HOME": home, **self.environment, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -111,10 +111,10 @@ class Root:
         )
 
     def _install_python(self, version: str) -> None:
-        """Python and pip in /usr/local, where the image that is stood in for has them: an environment of Debian's."""
+        """Python with its headers and pip, in /usr/local, where the image has them: an environment of Debian's."""
         done = self.run(
             "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "
-            f"python{version} python{version}-venv && /usr/bin/python{version} -m venv /usr/local"
+            f"python{version} python{version}-dev python{version}-venv && /usr/bin/python{version} -m venv /usr/local"
         )
         if done.returncode:
             raise NotMade(f"Python {version} does not install: {done.stdout[-800:]}")
@@ -155,22 +155,23 @@ class Root:
         settings = configparser.RawConfigParser()
         for line in listed.splitlines():
             key, _, shown = line.partition("=")
-            section, _, option = key.partition(".")
-            if section.startswith(":env:"):
+            section, _, option = key.rpartition(".")
+            if section == ":env:":
                 continue  # an environment variable, which is passed as it is
             value = str(ast.literal_eval(shown))
             values.append(value)
-            if not settings.has_section(section):
-                settings.add_section(section)
-            settings.set(section, option, value)
+            settings.read_dict({section: {option: value}})
         with open(self.root / "etc/pip.conf", "w", encoding="utf-8") as written:
             settings.write(written)
         for word in {word for value in values for word in value.split()}:
             path = Path(word.removeprefix("file://"))
-            if path.is_absolute() and path.is_dir():
-                # A folder that is an index lists files which lie beside it.
-                self._shared.append(str(path.parent if word.startswith("file://") else path))
-            elif path.is_absolute():
+            if not path.is_absolute():
+                continue
+            if word.startswith("file://"):
+                path = path.parent  # the pages of an index point to files that may lie beside it
+            if path.is_dir() and path != Path("/"):
+                self._shared.append(str(path))
+            else:
                 self._copy(path)
 
 

@@ -17,7 +17,7 @@ class NotUnderstood(Exception):
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction. `number`: the line where it begins, from 1; `rest`: what follows the keyword, on one line."""
+    """`number` is the line where it begins, from 1; `rest` is what follows the keyword, on one line."""
 
     number: int
     keyword: str

@@ -171,10 +171,12 @@ def main() -> int:
     parser.add_argument("dockerfile", type=Path)
     parser.add_argument("--context", type=Path, default=Path(), help="the folder that COPY takes from (here)")
     parser.add_argument(
-        "--where", type=Path, help="where there is room for the image, up to 6 GB (else the temporary folder)"
+        "--where", type=Path, help="a folder with room for the image, up to 6 GB (the system's temporary one)"
     )
     parser.add_argument("--minutes", type=float, default=30, help="the longest that one line may take (30)")
-    parser.add_argument("--then", action="append", default=[], metavar="COMMAND", help="to run in it at the end")
+    parser.add_argument(
+        "--then", action="append", default=[], metavar="COMMAND", help="run this in the image at the end"
+    )
     options = parser.parse_args()
     try:
         failed = attempt(

@@ -1,4 +1,4 @@
-"""The commands that README.md and docs/ show, and where each of them is run."""
+"""The commands that README.md, docs/ and infra/README.md show, and where each of them is run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import re
 
 from tests.builders import ROOT
 
-PAGES = (
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "infra/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-)
-_STARTS = re.compile(r"(relex |python -m|\.venv/bin/python -m|make|dvc|mlflow) ?(?![/:|])")
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "infra/README.md", *sorted((ROOT / "docs").glob("*.md")))
+_TOOLS = r"make|dvc|mlflow|docker|kubectl|prefect|\.venv/bin/ray"
+_STARTS = re.compile(rf"(relex |python -m|\.venv/bin/python -m|{_TOOLS}) ?(?![/:|.])")
 
 
 def commands() -> list[tuple[str, str]]:
@@ -23,7 +21,7 @@ def commands() -> list[tuple[str, str]]:
             text = re.split(r"\s{2,}#|\s#\s", line.strip())[0].strip()
             for part in re.split(r"\s*(?:;|&&)\s*", text):
                 if _STARTS.match(part):
-                    found.append((page.name, part))
+                    found.append((page.relative_to(ROOT).as_posix(), part))
     return list(dict.fromkeys(found))
 
 
@@ -79,14 +77,21 @@ ELSEWHERE = {
     "relex train": "tests/end_to_end/test_night.py::test_dvc_repro_alone_gives_the_same_artifacts_as_the_flow",
     ".venv/bin/python -m pytest -m gpu": "tests/window/test_stream.py::test_",
     ".venv/bin/python -m pytest": "tests/window/test_stream.py::test_blocks_cover_a_tensor_once",
-    "make setup": "tests/test_makefile.py::test_after_the_folder_moved_make_mends_the_environment",
-    "relex doctor --params infra/profiles/qwen2.5-math-1.5b.yaml": "tests/params/test_profiles.py::test_a_profile_is",
-    "relex profile qwen2.5-math-1.5b": "tests/params/test_profiles.py::test_a_profile_replaces_what_git",
-    "relex extrapolate --trajectory window --base BASE --target 500 --out predicted --ray": (
-        "tests/stages/extrapolate/test_on_ray.py::test_ray_and_one_process_write_identical_files"
-    ),
     ".venv/bin/python -m tests.endurance.campaign": "tests/endurance/test_campaign.py::test_the_command_says",
     ".venv/bin/python -m tests.endurance.kills": "tests/end_to_end/test_night.py::test_a_night_of_which_five_processes",
+    "make setup": "tests/test_makefile.py::test_what_is_installed_fits_the_machine_unless_it_is_asked_otherwise",
+    "relex profile qwen2.5-math-1.5b": "tests/params/test_profiles.py::test_a_profile_replaces_what_git_or_a_profile",
+    "relex doctor --params params.yaml --gpus": "tests/params/test_ledger.py::test_every_profile_fits_the_machine_that",
+    "relex extrapolate --trajectory /shared": "tests/stages/extrapolate/test_on_ray.py::test_ray_and_one_process_write",
+    ".venv/bin/ray": "tests/stages/extrapolate/test_on_ray.py::test_ray_and_one_process_write_identical_files",
+    "dvc remote add": "tests/registry/test_dvc.py::test_a_reference_comes_from_the_dvc_remote_when_the_cache_is_gone",
+    "docker build": "tests/test_infra.py::test_every_dockerfile_copies_files_that_exist",
+    "docker push": "tests/test_infra.py::test_every_dockerfile_copies_files_that_exist",
+    "docker compose": "tests/test_infra.py::test_a_profile_starts_one_kind_of_worker_on_the_pool",
+    "kubectl": "tests/test_infra_kubernetes.py::test_what_the_page_asks_of_kubectl_is_there",
+    "prefect --no-prompt deploy": "tests/test_infra_kubernetes.py::test_the_deployments_are_those_of_the_process_pool",
+    "prefect deployment run": "tests/end_to_end/test_schedule.py::test_a_deployment_to_a_process_work_pool_runs_and_a",
+    ".venv/bin/python -m infra.try_dockerfile": "tests/test_dockerfile.py::test_every_dockerfile_of_this_project_is",
     ".venv/bin/python -m tests.benchmarks.memory": "tests/benchmarks/test_benchmarks.py::test_the_memory_benchmark",
     ".venv/bin/python -m tests.benchmarks": "tests/benchmarks/test_benchmarks.py::test_",
 }
