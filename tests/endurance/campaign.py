@@ -8,7 +8,8 @@ versions, tags, runs and models in the registry (but for ids, moments and second
 night begins anew, goes on, or is refused, as the policy says. At the end the bytes of the folder are held against those
 of the undisturbed one, from which they may differ by a tenth. Exit code 0 if all of this held.
 
-A night takes about a minute on two idle cores, so thirty of them an hour.
+A night took two to three minutes on two cores that were busy otherwise, so thirty take hours.
+--folder keeps what is done of the undisturbed campaign for another call.
 """
 
 from __future__ import annotations
