@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -126,17 +127,25 @@ def in_place(template: str, module: str, arguments: list[str], *, title: str) ->
     None where there is no server or it cannot do it: nothing has been done then. A signal that ended it ends this
     process, too.
     """
+    # Waited for by a thread: a handler would run late, or never, where a signal comes just before a call that blocks.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     forked = fork(template, module, arguments, (0, 1, 2), title=title)
     if forked is None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         return None
-    for number in _PASSED_ON:
-        signal.signal(number, lambda received, _frame: forked.send_signal(received))
+    threading.Thread(target=_pass_on, args=(forked,), name="signals", daemon=True).start()
     code = forked.wait()
     if code < 0:
         signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
         os.kill(os.getpid(), -code)
         time.sleep(1.0)  # never through, but for a signal that ends nothing
     return code if code >= 0 else 128 - code
+
+
+def _pass_on(forked: Forked) -> None:
+    while True:
+        forked.send_signal(signal.sigwait(_PASSED_ON))
 
 
 def _connect(place: Path, template: str) -> socket.socket | None:

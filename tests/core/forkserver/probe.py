@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 
 def main() -> None:
@@ -33,9 +32,11 @@ def main() -> None:
         sys.exit("a sentence")
     if what == "wait":
         with subprocess.Popen(["sleep", "300"], start_new_session=True) as helper:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it may come before anything waits for it
             print(json.dumps([os.getpid(), os.getppid(), helper.pid]), flush=True)
-            signal.signal(signal.SIGTERM, lambda *_: (print("asked to end", flush=True), os._exit(9)))
-            time.sleep(300)
+            signal.sigwait({signal.SIGTERM})
+            print("asked to end", flush=True)
+            os._exit(9)
 
 
 if __name__ == "__main__":
