@@ -10,7 +10,9 @@ from relex.checkpoints.tensors import INDEX
 # What makes a folder of weights a model that loads: configuration, tokenizer, custom code, licence. Weights in other
 # formats, optimiser states and folders are not part of it.
 _SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".md"}
-_NOT_SIDE = {INDEX, "trainer_state.json", "lineage.json"}  # the last: what another registered model descends from
+RECIPE = "recipe.json"  # in the place of weights: see formed.py
+# lineage.json: what another registered model descends from.
+_NOT_SIDE = {INDEX, RECIPE, "trainer_state.json", "lineage.json"}
 _LEGAL = ("LICENSE", "NOTICE")
 
 

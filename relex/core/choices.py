@@ -15,3 +15,4 @@ Anchor = Literal["line", "last"]
 TensorKind = Literal["attention", "mlp", "norms", "embeddings", "other"]
 Scorer = Literal["exact", "integer", "math-verify"]  # of rows that carry none; reasoning-gym's are its tasks' own
 Device = Literal["cpu", "cuda", "auto"]
+Write = Literal["all", "winner"]  # which candidates become files

@@ -11,9 +11,9 @@ PROBLEMS = Path("problems")  # problems: <split>.jsonl
 BASE = Path("base")  # base: a Hugging Face checkpoint folder, theta_0
 TRAJECTORY = Path("trajectory")  # train: manifest.json, steps/
 COMPLETIONS = Path("completions.parquet")  # train: verified completions for the likelihood scan
-CANDIDATES = Path("candidates")  # extrapolate: step_<N>/ per target, fit.json
+CANDIDATES = Path("candidates")  # extrapolate: step_<N>/ per target, directions/ of those without weights, fit.json
 OBSERVED = Path("observed")  # extrapolate: the last observed step as a checkpoint folder
-EVALUATION = Path("evaluation")  # evaluate: rows/<model>.parquet
+EVALUATION = Path("evaluation")  # evaluate: rows/<model>.parquet, models/ for a winner that had no file before
 REPORT = Path("report.html")  # report
 
 # Small files under version control; the same numbers again from the same inputs.

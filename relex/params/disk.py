@@ -46,7 +46,7 @@ def night_bytes(found: CheckpointSize, train: AnyTrain, extrapolate: Extrapolate
         base=found.size,
         trajectory=trajectory_bytes(train, found.parameters) if isinstance(train, Train) else 0,
         training_state=state_bytes(train, found) if isinstance(train, Train) else 0,
-        candidates=found.size * extrapolate.target_count,
+        candidates=extrapolate.candidate_bytes(found.size, found.parameters),
         observed=found.size,
         registry=2 * found.size,  # the version, and the champion fetched for comparison
     )

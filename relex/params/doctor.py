@@ -86,7 +86,8 @@ def _night(params: Params, root: Path, timed: bool) -> list[str]:
     return [
         f"a hop      {show_bytes(need.total)} disk; at most {params.nights.budget.hops} a night (nights.budget.hops):",
         *_training(params.train, need),
-        f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets)",
+        f"             candidates {show_bytes(need.candidates)} ({params.extrapolate.target_count} targets"
+        + (", formed from directions, and the winner's file)" if params.extrapolate.write == "winner" else ")"),
         f"             base and last observed {show_bytes(need.base + need.observed)}",
         f"             registry and champion {show_bytes(need.registry)}; spare {show_bytes(need.spare)}",
         *cost,

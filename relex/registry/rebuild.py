@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
+from relex.checkpoints.formed import Formed
 from relex.core.atomic import scratch_folder
 from relex.core.errors import CorruptArtifact, InputError
 from relex.core.workspace import PARAMS, STATE
@@ -84,8 +86,17 @@ def _make(facts: dict[str, Any], folder: Path, version: Version) -> Path:
     if facts["kind"] != "candidate":
         materialize(trajectory, base, facts["step"], folder / "observed")
         return folder / "observed"
-    extrapolate_folder(trajectory, base, Request.of_facts(facts["extrapolate"]), folder / "candidates")
-    return folder / "candidates" / f"step_{facts['step']:06d}"
+    request, made = Request.of_facts(facts["extrapolate"]), folder / "candidates" / f"step_{facts['step']:06d}"
+    if "formed" not in facts:
+        extrapolate_folder(trajectory, base, request, folder / "candidates")
+        return made
+    request = replace(request, targets=tuple(facts["formed"]))
+    extrapolate_folder(trajectory, base, request, folder / "candidates", write="winner")
+    written = folder / "written"
+    written.mkdir()
+    with Formed(made, base) as formed:
+        formed.write(written)
+    return written
 
 
 def _get(md5: str, path: Path, version: Version) -> None:

@@ -123,6 +123,19 @@ class Options(Section):
         )
 
     @property
+    def directions(self) -> int | None:
+        """Along how many directions any number of targets lie at most (forecast/factored.py), as far as the options
+        tell; None where they do not, as with a fit that goes on from its own predictions."""
+        fit = FITS[self.fit]
+        more = int(self.shrink > 0) + int(self.kinds is not None)
+        if fit.whole is not None:
+            return 1 + more
+        if self.rank != "full":
+            return self.rank + int(self.anchor == "last") + more
+        degree = self.degree if self.fit == "polynomial" else 1
+        return None if self.autoregressive is not None else degree + 1 + more
+
+    @property
     def budget(self) -> int:
         """Bytes for all buffers together."""
         return parse_size(self.memory)

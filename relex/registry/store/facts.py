@@ -57,6 +57,7 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
         },
         "trajectory": {"sha256": trajectory.sha256, "steps": steps, "codec": trajectory.codec},
         "extrapolate": _request(fit, winner),
+        **_beside(fit, winner),
         "fit_sha256": json_sha256(fit) if fit else None,
         "evaluation": {
             "protocol_sha256": json_sha256(evaluation),
@@ -136,6 +137,15 @@ def _request(fit: dict[str, Any], winner: Winner | None) -> dict[str, Any]:
     if asked is None:
         raise InputError(f"it does not say how {winner.folder.name} was made", where=_FIT, todo="dvc repro")
     return {**asked, "targets": [winner.step]}
+
+
+def _beside(fit: dict[str, Any], winner: Winner | None) -> dict[str, Any]:
+    """{"formed": targets of its ray} for a winner that had no file when it raced: its directions are theirs, too."""
+    if winner is None or winner.kind != "candidate":
+        return {}
+    _, _, variant = winner.folder.name.partition("-")
+    targets = fit.get("formed", {}).get(f"step-{variant}" if variant else "step")
+    return {"formed": targets} if targets else {}
 
 
 def _artifact(winner: Winner | None) -> dict[str, str]:

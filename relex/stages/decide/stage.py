@@ -96,16 +96,21 @@ def replay(rules: Rules, places: Places = NIGHT) -> dict[str, Any]:
 def players(models: Mapping[str, Mapping[str, Any]]) -> list[Player]:
     """models: name -> kind, step, model_sha256, control where it is one (metrics/evaluate.json)."""
     return [
-        Player(name, CONTROL if facts.get("control") else facts["kind"], facts["step"], facts["model_sha256"])
+        Player(name, CONTROL if facts.get("control") else facts["kind"], facts["step"], _identity(facts))
         for name, facts in models.items()
     ]
+
+
+def _identity(facts: Mapping[str, Any]) -> str:
+    """What a model was in the race; a candidate without a file became another when it was written."""
+    return facts.get("raced_as", facts["model_sha256"])
 
 
 def played(
     models: Mapping[str, Mapping[str, Any]], rooms: Iterable[Room], plan: Plan, source: Source, rules: Rules
 ) -> tuple[Outcome, Spending]:
     """The proof over rows that are all there, and what it asked."""
-    identity = {name: facts["model_sha256"] for name, facts in models.items()}
+    identity = {name: _identity(facts) for name, facts in models.items()}
     spending = Spending()
     proof: Generator[Ask, None, Outcome] = play(players(models), rooms, plan, rules, source)
     while True:

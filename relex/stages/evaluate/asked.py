@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,8 +24,9 @@ class Asked:
     problems. rows, tokens: by purpose, as if no row had been there before tonight, so that they do not depend on it.
     """
 
-    def __init__(self, store: RowStore, contestants: Mapping[str, Contestant], suites: Mapping[str, Suite]):
-        self._store, self._contestants, self._suites = store, contestants, suites
+    def __init__(self, store: RowStore, who: Callable[[str, Suite], Contestant], suites: Mapping[str, Suite]):
+        """who: as whom a model answers a suite."""
+        self._store, self._who, self._suites = store, who, suites
         self.reached: dict[tuple[str, str], Rectangle] = {}
         self.rows: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
@@ -34,9 +35,10 @@ class Asked:
 
     def table(self, model: str, suite: str, problems: int, samples: int) -> pa.Table:
         """Rows, schema CACHED, the samples of a problem side by side."""
-        key = (self._contestants[model].model_sha256, suite, problems, samples)
+        who = self._who(model, self._suites[suite])
+        key = (who.model_sha256, suite, problems, samples)
         if key not in self._tables:
-            asked = (self._contestants[model], self._suites[suite], problems, samples)
+            asked = (who, self._suites[suite], problems, samples)
             self._tables = {k: v for k, v in self._tables.items() if k[:2] != key[:2]} | {key: self._store.rows(*asked)}
         return self._tables[key]
 
@@ -56,7 +58,7 @@ class Asked:
                 self._count(purpose, model, suite, problems, samples)
 
     def _count(self, purpose: str, model: str, suite: str, problems: int, samples: int) -> None:
-        place = (self._contestants[model].model_sha256, suite)
+        place = (self._who(model, self._suites[suite]).model_sha256, suite)
         rows, tokens = self._had.get(place, (0, 0))
         if problems * samples > rows:
             now = int(pc.sum(self.table(model, suite, problems, samples).column("tokens")).as_py())

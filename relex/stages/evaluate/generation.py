@@ -140,7 +140,7 @@ class Generation:
             print(f"evaluate: reproducible: {promise(topology())}")
         on_cpu = "CUDA_VISIBLE_DEVICES" not in environments[0]
         if on_cpu:
-            check_memory([contestant.folder for contestant in self._contestants], settings, len(environments))
+            check_memory([contestant.layout for contestant in self._contestants], settings, len(environments))
         twins = on_cpu and settings.backend == "vllm"
         self._threads = ThreadPoolExecutor(len(environments))
         self._slots = [
@@ -162,15 +162,20 @@ class Generation:
             return ""
         if settings.backend == "transformers":
             return wanted  # its reload is a fresh load
-        facts = engine_settings(settings) | {"twins": self._slots[0].twins}
-        path = proof_file(facts, engine_facts(settings), first, self._state)
-        exact = known(path)
         # One that is to be served now, so that both engines go on with what they hold; of those, one that went least
         # far: a model whose logits are no numbers would prove nothing, night after night.
         alike = [c for c in models.values() if c.model_sha256 != first.model_sha256 and architecture(c) == wanted]
-        now = [c for c in alike if any(share.model == c.model_sha256 for share in todo)]
-        if exact is None and alike:
-            exact = prove(self._slots[:2], first, (now or alike)[0], todo[0].suite, path, threads)
+        alike.sort(key=lambda c: not any(share.model == c.model_sha256 for share in todo))
+        ways = [[c for c in alike if c.origin is None], [c for c in alike if c.origin is not None]]
+        exact = any(ways)
+        for others in filter(None, ways):
+            facts = engine_settings(settings) | {"twins": self._slots[0].twins}
+            facts |= {"formed": True} if others[0].origin else {}
+            path = proof_file(facts, engine_facts(settings), first, self._state)
+            found = known(path)
+            if found is None:
+                found = prove(self._slots[:2], first, others[0], todo[0].suite, path, threads)
+            exact = exact and bool(found)
         if not exact:
             print(
                 "evaluate: reloading weights into one engine was not proven exact here; each model gets a fresh engine"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relex.stages.evaluate.contestants import Contestant
 from relex.stages.evaluate.engine.process import EngineProcess
-from relex.stages.evaluate.reload import architecture, servable
+from relex.stages.evaluate.reload import HEAD, a_file_of, architecture, servable, ties
 
 _LOGS = "engines"  # a folder of the state
 
@@ -52,27 +53,56 @@ class Slot:
             self.start(contestant, reloadable=exact)
 
     def start(self, contestant: Contestant, *, reloadable: bool) -> None:
-        """A fresh engine, in place of any that runs. reloadable: on what an engine must be started to be reloaded."""
+        """A fresh engine, in place of any that runs. reloadable: on what an engine must be started to be reloaded; a
+        model that is formed then is, from its base, and else becomes a file for as long as the engine starts."""
         self.close()
         self.next = contestant.model_sha256
-        folder = servable(contestant, self._state) if reloadable and self.twins else contestant.folder
-        log = self._state / _LOGS / f"{contestant.name}-{self._number}.log"
+        if reloadable and contestant.origin is not None and self._forms:
+            self._start(contestant.origin, contestant, self._reloadable(contestant.origin))
+            self.reload(contestant)
+            self._architecture = architecture(contestant)
+            return
+        with a_file_of(contestant, self._state) as folder:
+            own = contestant if contestant.origin is None else replace(contestant, folder=folder, origin=None)
+            self._start(own, contestant, self._reloadable(own) if reloadable else folder)
+        if reloadable or not self._untied(contestant):
+            self._architecture = architecture(contestant)
+
+    def _start(self, held: Contestant, named: Contestant, folder: Path) -> None:
+        """An engine that serves `folder`. held: whose weights these are. named: after whom the log is called."""
+        log = self._state / _LOGS / f"{named.name}-{self._number}.log"
         settings = self._settings | {"model": str(folder)}
         self._engine = EngineProcess(settings, log, self._environment, self._state)
         if self._killed:
             self._engine.kill()
         self._engine.wait_until_ready()
-        self.model = self.next = contestant.model_sha256
+        self.model = held.model_sha256
         self.starts += 1
-        if reloadable or not self.twins or servable(contestant, self._state) == contestant.folder:
-            self._architecture = architecture(contestant)
 
     def reload(self, contestant: Contestant) -> None:
         """Put another model into the running engine."""
         self.model = None
-        self.engine.reload(servable(contestant, self._state) if self.twins else contestant.folder)
+        origin = contestant.origin
+        if origin is not None and self._forms:
+            head = HEAD if self._untied(contestant) else None
+            self.engine.form(contestant.folder, origin.folder, head)
+        else:
+            with a_file_of(contestant, self._state) as folder:
+                self.engine.reload(self._reloadable(replace(contestant, folder=folder, origin=None)))
         self.model = self.next = contestant.model_sha256
         self.reloads += 1
+
+    @property
+    def _forms(self) -> bool:
+        """Whether its engines form models in place; the others read files."""
+        return self._settings["backend"] == "vllm"
+
+    def _reloadable(self, contestant: Contestant) -> Path:
+        return servable(contestant, self._state) if self.twins else contestant.folder
+
+    def _untied(self, contestant: Contestant) -> bool:
+        """Whether an engine that shall be reloaded is given an untied twin of such a model."""
+        return self.twins and ties(contestant.layout)
 
     def kill(self) -> None:
         """End the engine, and any that is started later, at once, from another thread."""

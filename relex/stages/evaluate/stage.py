@@ -7,14 +7,16 @@ into timings/evaluate.json. Rows come from the store (row_store.py) wherever the
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from relex.core import workspace
+from relex.core import progress, workspace
 from relex.core.asking import Asking
 from relex.core.atomic import new_folder, read_json, write_json
 from relex.core.errors import InputError
@@ -24,7 +26,7 @@ from relex.core.timing import timed
 from relex.proof.night import BASE, CHAMPION, OBSERVED, Ask
 from relex.proof.plan import Plan
 from relex.proof.policy import Outcome, play
-from relex.proof.roles import OOD, TEST
+from relex.proof.roles import CHOOSE, OOD, TEST
 from relex.proof.rules import Rules
 from relex.stages.evaluate import plan_kept, planned, rate
 from relex.stages.evaluate.asked import Asked
@@ -33,12 +35,15 @@ from relex.stages.evaluate.engine.settings import engine_facts
 from relex.stages.evaluate.generation import Generation, Want
 from relex.stages.evaluate.metrics import summarise
 from relex.stages.evaluate.params import Evaluate
+from relex.stages.evaluate.reload import filed
 from relex.stages.evaluate.row_store import RowStore, output_table
 from relex.stages.evaluate.schema import OUTPUT
 from relex.stages.evaluate.suites.params import SplitSource, files_of
 from relex.stages.evaluate.suites.suite import Suite, load_suites
 
 RACE, GATE, GUARDS, REPORT = "race", "gate", "guards", "report"
+MODELS = "models"  # of the evaluation: a winner that had no file before
+_FILED = "filed"  # a folder of the state
 
 
 def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | None = None) -> None:
@@ -53,6 +58,7 @@ def run(evaluate: Evaluate, problems: Asking, decide: Rules, champion: Model | N
             details.update(generation.spent)
         evaluation.note_rate(generation.spent)
         with new_folder(workspace.EVALUATION, replace=True) as folder:
+            evaluation.keep_winner(folder / MODELS, workspace.EVALUATION / MODELS)
             metrics = evaluation.write_rows(folder / "rows")
         write_json(workspace.EVALUATION_METRICS, evaluation.facts(plan, metrics))
         store.prune()
@@ -73,15 +79,20 @@ class Evaluation:
         generation: Generation,
         look: int = 1,
         say: Callable[[str], None] = print,
+        state: Path = workspace.STATE,
     ):
-        """look: which one at these problems of the gate this is, 1 for fresh ones. say: takes what can be proven."""
+        """look: which one at these problems of the gate this is, 1 for fresh ones. say: takes what can be proven.
+        state: where candidates become files that have none."""
         self._settings, self._rules, self._look, self._say = settings, rules, look, say
         self._suites = {suite.name: suite for suite in suites}
         self._contestants = {contestant.name: contestant for contestant in contestants}
         self._rooms = planned.rooms_of(suites)
         self._engine = engine_facts(settings)
         self._generation = generation
-        self._asked = Asked(store, self._contestants, self._suites)
+        self._asked = Asked(store, self._speaker, self._suites)
+        self._state = state
+        self._filed = dict[str, Contestant]()  # candidates that were formed, and became files for the gate
+        self._promoted: str | None = None
         self._asks = Counter[str]()  # so far, by part and model, for the bars' names
 
     def plan(self) -> Plan:
@@ -135,7 +146,35 @@ class Evaluation:
 
     def carry_out(self, plan: Plan) -> None:
         """Generate what the proof asks, then what is reported."""
-        self._report(self.prove(plan))
+        outcome = self.prove(plan)
+        self._promoted = outcome.promoted
+        self._report(outcome)
+
+    def keep_winner(self, folder: Path, called: Path) -> None:
+        """Move the file of a promoted candidate that had none into `folder`, which is going to be `called`."""
+        for name, one in self._filed.items():
+            if name == self._promoted:
+                folder.mkdir()
+                shutil.move(one.folder, folder / name)
+                self._filed[name] = replace(one, folder=called / name)
+            else:
+                self._filed[name] = replace(one, folder=self._contestants[name].folder)
+        shutil.rmtree(self._state / _FILED, ignore_errors=True)
+
+    def _speaker(self, name: str, suite: Suite) -> Contestant:
+        """As whom a model answers a suite: the race's rows are those of what was formed, all others the file's."""
+        return self._contestants[name] if suite.role == CHOOSE else self._as_told(name)
+
+    def _as_told(self, name: str) -> Contestant:
+        """As whom a model stands in what is written."""
+        return self._filed.get(name, self._contestants[name])
+
+    def _file(self, name: str) -> None:
+        """Write a candidate that is about to be proven and has no file. Always anew: a run may have been killed."""
+        one = self._contestants[name]
+        if one.origin is not None and name not in self._filed:
+            with progress.at(f"evaluate: writing {name}"):
+                self._filed[name] = filed(one, self._state / _FILED / name)
 
     def prove(self, plan: Plan) -> Outcome:
         """Generate what the policy asks until it has decided."""
@@ -166,9 +205,12 @@ class Evaluation:
         self, purpose: str, models: Iterable[str], asked: tuple[tuple[str, int, int], ...], what: str = ""
     ) -> None:
         models = list(models)
+        if purpose in (GATE, GUARDS):
+            for name in models:
+                self._file(name)
         self._generation.fill(
             [
-                Want(self._contestants[name], self._suites[suite], problems, samples)
+                Want(self._speaker(name, self._suites[suite]), self._suites[suite], problems, samples)
                 for name in models
                 for suite, problems, samples in asked
             ],
@@ -182,7 +224,8 @@ class Evaluation:
         settings = self._settings
         metrics: dict[str, dict[str, Any]] = {}
         folder.mkdir(exist_ok=True)
-        for name, contestant in self._contestants.items():
+        for name in self._contestants:
+            contestant = self._as_told(name)
             metrics[name] = {}
             with pq.ParquetWriter(folder / f"{name}.parquet", OUTPUT) as writer:
                 for suite in self._suites.values():
@@ -208,7 +251,7 @@ class Evaluation:
                 "resamples": self._settings.resamples,
                 "suites": {suite.name: suite.protocol() for suite in self._suites.values()},
             },
-            "models": {contestant.name: contestant.facts() for contestant in self._contestants.values()},
+            "models": {name: self._as_told(name).facts() for name in self._contestants},
         }
 
     def _proof(self, plan: Plan) -> dict[str, Any]:

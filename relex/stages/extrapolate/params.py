@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from relex.core.choices import Anchor, Device, Fit, TensorKind
+from relex.core.choices import Anchor, Device, Fit, TensorKind, Write
 from relex.core.section import Positive, Section, Share
 from relex.window.options import Options
 
@@ -42,6 +42,7 @@ class Extrapolate(Options):
     targets: tuple[Positive, ...] | Literal["auto"]  # auto: around the horizon that diagnose's scan suggests
     variants: tuple[Variant, ...] = ()
     controls: tuple[Control, ...] = ()  # for the same targets: they race, and are never promoted
+    write: Write = "all"  # winner: the others are formed in the engine that races them
     # A file that reproduces says these itself; the defaults of Options are for the command line.
     rank: Positive | Literal["full"]
     fit: Fit
@@ -67,6 +68,22 @@ class Extrapolate(Options):
             return 1 + len(self.variants) + len(self.controls)
         each = AUTO_TARGETS if self.targets == "auto" else len(self.targets)
         return each * (1 + len(self.controls)) + sum(1 if variant.soup else each for variant in self.variants)
+
+    def candidate_bytes(self, size: int, parameters: int) -> int:
+        """What the candidates take at most, for a base of `size` bytes and so many parameters."""
+        if self.write == "all":
+            return size * self.target_count
+        each = AUTO_TARGETS if self.targets == "auto" else len(self.targets)
+        found = [self._ray_bytes(self, size, parameters, each)]
+        found += [self._ray_bytes(self.of_variant(variant), size, parameters, each) for variant in self.variants]
+        # An amplified update is one direction; a random one is not kept.
+        found += [each * size if kind == "random" else min(4 * parameters, each * size) for kind in self.controls]
+        return sum(found) + size  # the winner's file
+
+    @staticmethod
+    def _ray_bytes(one: Extrapolate, size: int, parameters: int, targets: int) -> int:
+        count = 1 if one.soup else targets
+        return count * size if one.directions is None else min(4 * parameters * one.directions, count * size)
 
     def of_variant(self, variant: Variant) -> Extrapolate:
         """The section as the variant changes it."""

@@ -6,27 +6,30 @@ One pass for the Gram matrices, one for the sums of all targets; see window/gram
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from relex.checkpoints.recipe import has_recipe
 from relex.checkpoints.side_files import copy_side_files
 from relex.checkpoints.writer import CheckpointWriter
 from relex.core import atomic, workspace
+from relex.core.choices import Write
 from relex.core.timing import timed
-from relex.forecast.directed import Directed
 from relex.forecast.subspace import Array, explained_share, spectrum
 from relex.forecast.weights import r_squared
 from relex.stages.extrapolate.combine import write_sums
 from relex.stages.extrapolate.controls import Controls
 from relex.stages.extrapolate.params import Extrapolate
+from relex.stages.extrapolate.rays import Ray, directed_of, rays_of, signs_of
+from relex.stages.extrapolate.shared import Shared, most_directions, shared, write_shared
 from relex.stages.extrapolate.targets import auto_targets, beyond
 from relex.trajectory.reader import CACHE, Trajectory
 from relex.window.device import arithmetic_for
-from relex.window.gram import load_cache, save_cache
+from relex.window.gram import grams, load_cache, save_cache
 from relex.window.request import Request
 from relex.window.rows import Window
 from relex.window.stream import Stream
@@ -52,6 +55,7 @@ def run(extrapolate: Extrapolate) -> None:
             thorough=True,  # one of these may be promoted
             variants=variants,
             controls=controls,
+            write=extrapolate.write,
         )
         materialize(workspace.TRAJECTORY, workspace.BASE, last, workspace.OBSERVED, replace=True, thorough=True)
         named = {"controls": list(controls.names())} if controls.kinds else {}
@@ -60,16 +64,21 @@ def run(extrapolate: Extrapolate) -> None:
     more = "".join(f"; {label} {', '.join(str(step) for step in one.targets)}" for label, one in variants.items())
     count = sum(len(one.targets) for one in (request, *variants.values()))
     more += "".join(f"; control {kind}" for kind in controls.kinds)
+    formed = [name for name in workspace.CANDIDATES.glob("step_*") if has_recipe(name)]
+    more += f"; {len(formed)} without files of their own" if extrapolate.write == "winner" else ""
     print(f"extrapolate: {count} candidates, at steps {listed}{more}; last observed step {last}")
 
 
-def extrapolate_folder(trajectory: Path, base: Path, request: Request, out: Path, *, ray: str | None = None) -> None:
+def extrapolate_folder(
+    trajectory: Path, base: Path, request: Request, out: Path, *, ray: str | None = None, write: Write = "all"
+) -> None:
     """Write out/step_<target>/ per target, a checkpoint folder like `base`, and out/fit.json.
 
     ray: `local` or the address of a Ray cluster, on which groups of tensors are worked on; the files are the same.
+    write: `winner` has recipes and directions (shared.py) in the place of weights, where these take less.
     InputError for a request that does not fit the window, another base, faulty files, or an `out` that exists.
     """
-    _extrapolate(trajectory, base, request, out, replace=False, ray=ray)
+    _extrapolate(trajectory, base, request, out, replace=False, ray=ray, write=write)
 
 
 def _extrapolate(
@@ -83,57 +92,81 @@ def _extrapolate(
     ray: str | None = None,
     variants: Mapping[str, Request] = MappingProxyType({}),
     controls: Controls | None = None,
+    write: Write = "all",
 ) -> None:
     controls = controls or Controls((), request)
     with (
         atomic.new_folder(out, replace=replace) as folder,
         Window(Trajectory(trajectory), base, thorough=thorough) as window,
     ):
-        asked = [request, *variants.values()]
-        for one in asked:
+        for one in (request, *variants.values()):
             one.check(window.steps, window.names)
-        targets = {f"step_{target:06d}": target for target in request.targets}
-        for label, variant in variants.items():
-            targets |= {f"step_{target:06d}-{label}": target for target in variant.targets}
-        targets |= controls.names()
-        names = list(targets)
-        with contextlib.ExitStack() as stack:
-            writers = []
-            for name in names:
-                (folder / name).mkdir()
-                copy_side_files(base, folder / name)
-                writers.append(stack.enter_context(CheckpointWriter(folder / name, window.base)))
-            cache, manifest = window.trajectory.folder / CACHE, window.trajectory.manifest
-            known, cached = load_cache(cache, manifest)
-            if ray is None:
-                arithmetic = arithmetic_for(request.options.device)
-                stream = stack.enter_context(Stream(window, request.options.budget, arithmetic, targets=len(names)))
-                sources: list[Request | Controls] = [*asked, *([controls] if controls.kinds else [])]
-                before = sum(len(one.targets) for one in asked)
-
-                def signs_of(name: str, gram: Array) -> Array:
-                    more = controls.signs(name, gram, window.steps, window.numel(name))
-                    return np.concatenate([np.zeros(before), more])
-
-                found = write_sums(
-                    stream,
-                    lambda name, gram: Directed.joined([one.directed(name, gram, window.steps) for one in sources]),
-                    writers,
-                    known,
-                    cached,
-                    signs_of=signs_of if "random" in controls.kinds else None,
-                )
-            else:
-                from relex.stages.extrapolate.on_ray import write_sums_on_ray
-
-                found = write_sums_on_ray(ray, window, base, request, writers, known, cached)
-            if known < len(window.steps):
-                save_cache(cache, manifest, found)
+        rays = rays_of(window, request, variants, controls)
+        formed: list[Shared] = []
+        if ray is not None:
+            found = _on_ray(ray, window, base, request, folder, rays)
+        else:
+            found, formed = _on_this_machine(window, base, request, folder, rays, write)
         fit = describe(window, request, found)
-        fit["candidates"] = targets
+        fit["candidates"] = {name: target for one in rays for name, target in one.candidates.items()}
         fit["controls"] = list(controls.kinds)
         fit["variants"] = {label: variant.facts() for label, variant in variants.items()}
+        if formed:
+            fit["formed"] = {one.ray.name: list(one.ray.candidates.values()) for one in formed}
         atomic.write_json(folder / "fit.json", fit)
+
+
+def _on_this_machine(
+    window: Window, base: Path, request: Request, folder: Path, rays: Sequence[Ray], write: Write
+) -> tuple[dict[str, Array], list[Shared]]:
+    """Write all candidates; G of every tensor that moves, and the rays whose candidates became recipes."""
+    cache, manifest, budget = window.trajectory.folder / CACHE, window.trajectory.manifest, request.options.budget
+    formed: list[Shared] = []
+    if write == "all":
+        known, cached = load_cache(cache, manifest)
+    else:
+        known, cached = len(window.steps), grams(window, device=request.options.device, budget=budget)
+        formed = [less for one in rays if (less := shared(window, one, cached))]
+    written = [one for one in rays if one not in [other.ray for other in formed]]
+    rows = max(most_directions(formed), sum(len(one.candidates) for one in written))
+    with contextlib.ExitStack() as stack:
+        writers = _writers(stack, window, base, folder, written)
+        stream = stack.enter_context(Stream(window, budget, arithmetic_for(request.options.device), targets=rows))
+        if formed:
+            write_shared(stream, formed, base, folder)
+        if not written:
+            return cached, formed
+        found = write_sums(stream, directed_of(written), writers, known, cached, signs_of=signs_of(written))
+    if known < len(window.steps):
+        save_cache(cache, manifest, found)
+    return found, formed
+
+
+def _on_ray(
+    address: str, window: Window, base: Path, request: Request, folder: Path, rays: Sequence[Ray]
+) -> dict[str, Array]:
+    from relex.stages.extrapolate.on_ray import write_sums_on_ray
+
+    cache, manifest = window.trajectory.folder / CACHE, window.trajectory.manifest
+    known, cached = load_cache(cache, manifest)
+    with contextlib.ExitStack() as stack:
+        writers = _writers(stack, window, base, folder, rays)
+        found = write_sums_on_ray(address, window, base, request, writers, known, cached)
+    if known < len(window.steps):
+        save_cache(cache, manifest, found)
+    return found
+
+
+def _writers(
+    stack: contextlib.ExitStack, window: Window, base: Path, folder: Path, rays: Sequence[Ray]
+) -> list[CheckpointWriter]:
+    """One a candidate, over a folder with the base's side files."""
+    writers = []
+    for name in (name for one in rays for name in one.candidates):
+        (folder / name).mkdir()
+        copy_side_files(base, folder / name)
+        writers.append(stack.enter_context(CheckpointWriter(folder / name, window.base)))
+    return writers
 
 
 def describe(window: Window, request: Request, found: dict[str, Array]) -> dict[str, Any]:

@@ -63,9 +63,14 @@ def make_backend(settings: dict[str, Any]) -> Backend:
 
 
 def answer(message: dict[str, Any], backend: Backend, prompts: Prompts) -> Iterator[dict[str, Any]]:
-    """The replies to one message: one to a reload or a refused prompt, else one whenever completions finish."""
+    """The replies to one message: one to a reload, a forming or a refused prompt, else one whenever completions
+    finish."""
     if message["command"] == "reload":
         backend.reload(message["model"])
+        yield {}
+        return
+    if message["command"] == "form":
+        backend.form(message["model"], message["base"], message["head"])
         yield {}
         return
     sampling = message["sampling"]

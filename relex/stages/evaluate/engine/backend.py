@@ -23,3 +23,8 @@ class Backend(Protocol):
     def reload(self, folder: str) -> None:
         """Put the weights of another checkpoint of the same architecture in place."""
         ...
+
+    def form(self, folder: str, base: str, head: str | None) -> None:
+        """Put the weights in place that a recipe in `folder` makes of `base` (checkpoints/formed.py), of the same
+        architecture. head: a tied output head that this model holds apart, and the checkpoint leaves out."""
+        ...

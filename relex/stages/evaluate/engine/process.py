@@ -117,6 +117,14 @@ class EngineProcess:
         self._receive("failed")
         self._model = str(folder)
 
+    def form(self, folder: Path, base: Path, head: str | None) -> None:
+        """Ask for the candidate that a recipe in `folder` makes of `base`; head: a tied output head that the engine
+        holds apart. The same is for the caller to prove."""
+        self.wait_until_ready()
+        self._send({"command": "form", "model": str(folder), "base": str(base), "head": head})
+        self._receive("failed")
+        self._model = str(folder)
+
     def kill(self) -> None:
         """End the process at once; whoever waits for its reply gets StageFailed. Safe from another thread."""
         self._process.kill()

@@ -21,6 +21,9 @@ from relex.stages.evaluate.params import Evaluate
 _MAKERS = (
     "rewards",
     "policy",
+    "checkpoints/recipe.py",
+    "checkpoints/directions.py",
+    "checkpoints/formed.py",
     "stages/evaluate/engine",
     "stages/evaluate/answering.py",
     "stages/evaluate/scoring.py",

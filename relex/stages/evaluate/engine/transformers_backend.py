@@ -39,6 +39,10 @@ class TransformersBackend:
             stop = self._model.config.eos_token_id
         self._stop = set(stop if isinstance(stop, list) else [stop])
 
+    def form(self, folder: str, base: str, head: str | None) -> None:
+        """See backend.Backend. Never asked for: its reload is a fresh load, which takes a file."""
+        raise NotImplementedError("models are formed in place by vLLM only")
+
     @torch.inference_mode()
     def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> Iterator[Finished]:
         """See backend.Backend."""

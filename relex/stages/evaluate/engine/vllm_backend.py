@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from relex.checkpoints.formed import Formed
 from relex.stages.evaluate.engine.backend import Finished
 from relex.stages.evaluate.engine.vllm_options import options
 
@@ -79,6 +81,17 @@ class VllmBackend:
         """See Backend. Whether it takes effect must be proven: reload.py compares with a fresh engine."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
         self._llm.reset_prefix_cache()
+
+    def form(self, folder: str, base: str, head: str | None) -> None:
+        """See Backend. Every process of the engine forms the tensors itself, and keeps its part of them."""
+        self._llm.collective_rpc(_form, args=(folder, base, head))
+        self._llm.reset_prefix_cache()
+
+
+def _form(worker: Any, folder: str, base: str, head: str | None) -> None:
+    """In a worker of vLLM: load a model's weights as they are formed, tensor by tensor."""
+    with Formed(Path(folder), Path(base)) as formed:
+        worker.reload_weights(weights_iterator=formed.tensors(head=head))
 
 
 def _memory() -> tuple[int, int]:
