@@ -78,3 +78,43 @@ def test_the_memory_benchmark_counts_what_it_measures_and_sees_what_is_held() ->
             time.sleep(0.001)
     del held
     assert peaks.most["held"] < 80 << 20
+
+
+@pytest.mark.slow
+def test_the_forming_benchmark_tells_both_ways_apart_and_their_rows_are_alike(tmp_path, capfd, monkeypatch):
+    from relex.core import hop, workspace
+    from relex.core.forkserver.ask import VARIABLE
+    from relex.stages.problems import stage as problems
+    from tests.benchmarks import forming
+    from tests.builders import asked
+    from tests.builders.contests import SMALL, write_params
+    from tests.builders.forked import for_commands
+    from tests.builders.windows import line_with_noise, write_trajectory
+
+    monkeypatch.chdir(tmp_path)
+    changes = {
+        "train.budget.steps": 4,
+        "train.warmup_steps": 1,
+        "train.window": {"first": 1, "last": 4, "every": 1},
+        "extrapolate.targets": [8, 12, 16],
+        "extrapolate.variants": [],
+        "evaluate.backend": "transformers",
+        "evaluate.engines": 1,
+    }
+    params = write_params(tmp_path, {**SMALL, **changes})
+    hop.write(hop.Hop())
+    problems.run(params.problems)
+    asked.untrained(workspace.BASE, 0)
+    write_trajectory(workspace.TRAJECTORY, workspace.BASE, [1, 2, 3, 4], line_with_noise(rate=1e-3), rewards=True)
+    monkeypatch.setattr(sys, "argv", ["forming", "--night", str(tmp_path)])
+    with for_commands() as place:
+        monkeypatch.setenv(VARIABLE, place)
+        forming.main()
+    printed = capfd.readouterr().out
+    assert "3 candidates, 3 of them formed" in printed
+    rows = [line.split("|")[1:5] for line in printed.splitlines() if line.startswith("| step_")]
+    assert len(rows) >= 3
+    alike, asked_both = (sum(int(row[3].split()[place]) for row in rows) for place in (0, 2))
+    assert 0.9 * asked_both < alike <= asked_both  # where the last digit of a weight differs, a token may
+    written = next(line for line in printed.splitlines() if line.startswith("| bytes of weights written"))
+    assert float(written.split("|")[4]) < 0.7

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from relex.checkpoints.digest import model_sha256
 from relex.core import hop, workspace
 from relex.core.atomic import write_json
+from relex.core.digest import json_sha256
 from relex.params.load import Params, load
 from relex.rewards import problem as problem_set
 from relex.stages.base.embedded import pretrain
@@ -58,8 +62,23 @@ def pretrained(params: Params, steps: int, wrong_share: tuple[float, float], out
         }
     )
     held_out = {p.prompt for split in problem_set.SPLITS[1:] for p in problem_set.load_split(workspace.PROBLEMS, split)}
-    out.mkdir(parents=True)
-    pretrain(source.model_copy(update={"pretraining": recipe}), held_out, out)
+    source = source.model_copy(update={"pretraining": recipe})
+    key = json_sha256([source.model_dump(mode="json"), sorted(held_out)])
+    kept = _kept() / key
+    if not kept.is_dir():
+        making = kept.with_suffix(".making")
+        making.mkdir()
+        pretrain(source, held_out, making)
+        making.rename(kept)
+    shutil.copytree(kept, out)
+
+
+@cache
+def _kept() -> Path:
+    """Where this process keeps the models that it has pretrained: several files of tests ask for the same ones."""
+    folder = Path(tempfile.mkdtemp(prefix="relex-pretrained-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def changed(source: Path, out: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from unittest import mock
 
 from flows.forkserver import fork_server
@@ -18,8 +18,22 @@ from tests.builders import ROOT
 @contextlib.contextmanager
 def for_engines() -> Iterator[str]:
     """A server for the engines that this process starts itself; where it listens."""
+    with _server(started_with()) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def for_commands() -> Iterator[str]:
+    """A server for the commands that this process starts, and for their engines; where it listens."""
+    with _server(dict(os.environ)) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def _server(variables: Mapping[str, str]) -> Iterator[str]:
+    """variables: the environment that those who ask were started with."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         with contextlib.chdir(folder), mock.patch.dict(os.environ):
-            stack.enter_context(fork_server(load(ROOT / "params.yaml"), started_with()))
+            stack.enter_context(fork_server(load(ROOT / "params.yaml"), variables))
             place = os.environ[VARIABLE]
         yield place

@@ -15,6 +15,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from relex.checkpoints.digest import model_sha256, weights_sha256
+from relex.checkpoints.formed import Formed
 from relex.core import hop
 from relex.core.atomic import read_json, write_json
 from relex.core.workspace import CHAMPION_WEIGHTS, EVALUATION, HEADLINE, HOP, METRICS
@@ -68,13 +69,19 @@ def meet_champion(params: Params) -> hop.Model | None:
 
 
 def finish_night(
-    folder: Path, seed: int, *, champion: str | None, promote: bool = True, variant: Variant | None = None
+    folder: Path,
+    seed: int,
+    *,
+    champion: str | None,
+    promote: bool = True,
+    variant: Variant | None = None,
+    formed: bool = False,
 ) -> str:
     """Trajectory, candidate, rows, metrics and decision of a night that differs by `seed`; its model_sha256.
 
     champion: model_sha256 of the champion that the night competed with, None for none. promote: whether the candidate's
     rows are better than everybody's, or like the last observed checkpoint's. variant: what the candidate is made by,
-    None for the section's own options. Run in `folder`.
+    None for the section's own options. formed: whether it had no file before it was proven. Run in `folder`.
     """
     for name in ("trajectory", "candidates", EVALUATION):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -83,12 +90,18 @@ def finish_night(
     )
     if variant is None:
         request = Request(targets=(10, TARGET), options=Options(device="cpu"))
-        extrapolate_folder(folder / "trajectory", folder / "base", request, folder / "candidates")
+        parts = folder / "trajectory", folder / "base", request, folder / "candidates"
+        extrapolate_folder(*parts, write="winner" if formed else "all")
     else:
         own = {"rank": 1, "fit": "linear", "anchor": "line", "device": "cpu", "memory": "1GiB"}
         extrapolation.run(Extrapolate(targets=(10, TARGET), variants=(variant,), **own))
     name = f"step_{TARGET:06d}" + (f"-{variant.name}" if variant else "")
     winner = f"candidates/{name}"
+    if formed:
+        winner = f"{EVALUATION}/models/{name}"
+        (folder / winner).mkdir(parents=True)
+        with Formed(folder / "candidates" / name, folder / "base") as candidate:
+            candidate.write(folder / winner)
     model = model_sha256(folder / winner)
     weights = weights_sha256(folder / winner)
     models: dict[str, dict[str, Any]] = {

@@ -92,6 +92,7 @@ ELSEWHERE = {
     "prefect --no-prompt deploy": "tests/test_infra_kubernetes.py::test_the_deployments_are_those_of_the_process_pool",
     "prefect deployment run": "tests/end_to_end/test_schedule.py::test_a_deployment_to_a_process_work_pool_runs_and_a",
     ".venv/bin/python -m infra.try_dockerfile": "tests/test_dockerfile.py::test_every_dockerfile_of_this_project_is",
+    ".venv/bin/python -m tests.benchmarks.forming": "tests/benchmarks/test_benchmarks.py::test_the_forming_benchmark",
     ".venv/bin/python -m tests.benchmarks.memory": "tests/benchmarks/test_benchmarks.py::test_the_memory_benchmark",
     ".venv/bin/python -m tests.benchmarks": "tests/benchmarks/test_benchmarks.py::test_",
 }

@@ -165,6 +165,24 @@ def test_a_version_that_a_variant_made_is_rebuilt_by_that_variant(project: Path)
     assert model_sha256(Path("again")) == expected != model_sha256(Path("candidates/step_000020"))
 
 
+@pytest.mark.parametrize("mode", ["copy", "reference"])
+def test_a_winner_that_had_no_file_before_it_was_proven_is_a_version_like_any_other(project: Path, mode: str) -> None:
+    expected = finish_night(project, 1, champion=None, formed=True)
+    params = change_params(project, mode=mode)
+    dvc("commit", "--quiet", "--force")
+    assert not list(Path("candidates").glob("step_*/*.safetensors"))
+    register(params)
+    assert promote(params).startswith("promoted")
+    for name in ("base", "trajectory", "candidates", "evaluation"):
+        shutil.rmtree(name)
+    fetch(params, "sort-digits/1", project / "got")
+    assert model_sha256(Path("got")) == expected
+    said = rebuild(params, "sort-digits/1", project / "again")
+    assert "identical" in said
+    assert "NOT" not in said
+    assert model_sha256(Path("again")) == expected
+
+
 def test_a_rebuild_that_comes_out_otherwise_says_so(project: Path) -> None:
     params = change_params(project)
     register(params)

@@ -162,25 +162,24 @@ class Generation:
             return ""
         if settings.backend == "transformers":
             return wanted  # its reload is a fresh load
-        # One that is to be served now, so that both engines go on with what they hold; of those, one that went least
-        # far: a model whose logits are no numbers would prove nothing, night after night.
+        # One that is formed, where any is: then both ways are proven. Of those, one that is to be served now, so that
+        # both engines go on with what they hold; of those, one that went least far: a model whose logits are no
+        # numbers would prove nothing, night after night.
         alike = [c for c in models.values() if c.model_sha256 != first.model_sha256 and architecture(c) == wanted]
-        alike.sort(key=lambda c: not any(share.model == c.model_sha256 for share in todo))
-        ways = [[c for c in alike if c.origin is None], [c for c in alike if c.origin is not None]]
-        exact = any(ways)
-        for others in filter(None, ways):
-            facts = engine_settings(settings) | {"twins": self._slots[0].twins}
-            facts |= {"formed": True} if others[0].origin else {}
-            path = proof_file(facts, engine_facts(settings), first, self._state)
-            found = known(path)
-            if found is None:
-                found = prove(self._slots[:2], first, others[0], todo[0].suite, path, threads)
-            exact = exact and bool(found)
+        alike.sort(key=lambda c: (c.origin is None, not any(share.model == c.model_sha256 for share in todo)))
+        exact = bool(alike) and self._exact_for(alike[0], first, todo[0].suite, threads)
         if not exact:
             print(
                 "evaluate: reloading weights into one engine was not proven exact here; each model gets a fresh engine"
             )
         return wanted if exact else ""
+
+    def _exact_for(self, last: Contestant, first: Contestant, suite: Suite, threads: ThreadPoolExecutor) -> bool:
+        """Whether engines go from `first` to `last` without a trace: as was found before, or is now."""
+        facts = engine_settings(self._settings) | {"twins": self._slots[0].twins}
+        path = proof_file(facts, engine_facts(self._settings), first, self._state, formed=last.origin is not None)
+        found = known(path)
+        return prove(self._slots[:2], first, last, suite, path, threads) if found is None else found
 
     def _serve(self, slot: Slot, shares: list[Share], spent: dict[str, Any], bar: Any) -> None:
         while (share := self._next(slot, shares)) is not None:

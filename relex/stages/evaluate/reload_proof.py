@@ -25,14 +25,22 @@ from relex.stages.evaluate.suites.suite import Suite
 _PROOFS = "reloads"  # a folder of the state
 
 
-def proof_file(settings: Mapping[str, Any], engine: Mapping[str, Any], contestant: Contestant, state: Path) -> Path:
+def proof_file(
+    settings: Mapping[str, Any],
+    engine: Mapping[str, Any],
+    contestant: Contestant,
+    state: Path,
+    *,
+    formed: bool = False,
+) -> Path:
     """Where the proof for a model's architecture is kept.
 
     settings: of the engine process, without its model. engine: what identifies the engine in the rows' keys.
-    state: where proofs are kept.
+    state: where proofs are kept. formed: whether it is about models that are formed in place, too.
     """
     machine = [platform.processor(), platform.machine(), platform.node()]
-    return state / _PROOFS / f"{json_sha256([engine, settings, architecture(contestant), machine])}.json"
+    about = [engine, settings, architecture(contestant), machine, *(["formed"] if formed else [])]
+    return state / _PROOFS / f"{json_sha256(about)}.json"
 
 
 def known(path: Path) -> bool | None:
@@ -46,8 +54,9 @@ def prove(
     """Compare an engine that goes from `first` to `last` with a fresh one on `last`; whether reloading is exact.
 
     slots: empty. Two are used side by side and keep their engines; in a single one the fresh engine comes first, and
-    the reloaded one stays. threads: run whatever starts an engine, and outlive it. A model whose logits are not
-    numbers, and two that answer alike, prove nothing: then the answer is no, and is not kept.
+    the reloaded one stays. Where `last` is formed in place, it is also reloaded from its file, and both must be exact.
+    threads: run whatever starts an engine, and outlive it. A model whose logits are not numbers, and two that answer
+    alike, prove nothing: then the answer is no, and is not kept.
     """
     if len(slots) == 1:
         expected = threads.submit(_fresh, slots[0], last, suite).result()
@@ -60,7 +69,7 @@ def prove(
         (before, after), expected = one.result(), other.result()
     numbers = all(math.isfinite(value) for _, logprobs in expected for value in logprobs)
     differing = sum(a != b for a, b in zip(before, expected, strict=True))
-    exact = numbers and differing > 0 and after == expected
+    exact = numbers and differing > 0 and all(found == expected for found in after)
     if numbers and differing > 0:
         write_json(
             path,
@@ -68,7 +77,9 @@ def prove(
                 "exact": exact,
                 "compared": {"first": first.model_sha256, "last": last.model_sha256, "completions": len(expected)},
                 "differ_between_the_two": differing,
-                "differ_from_the_fresh_engine": sum(a != b for a, b in zip(after, expected, strict=True)),
+                "differ_from_the_fresh_engine": max(
+                    sum(a != b for a, b in zip(found, expected, strict=True)) for found in after
+                ),
             },
         )
     if not exact:
@@ -76,11 +87,17 @@ def prove(
     return exact
 
 
-def _reloaded(slot: Slot, first: Contestant, last: Contestant, suite: Suite) -> tuple[list[Any], list[Any]]:
+def _reloaded(slot: Slot, first: Contestant, last: Contestant, suite: Suite) -> tuple[list[Any], list[list[Any]]]:
+    """What it says of the first, and of the last in each way that it can come to hold it."""
     slot.start(first, reloadable=True)
     before = probe(slot.engine, suite)
     slot.reload(last)
-    return before, probe(slot.engine, suite)
+    after = [probe(slot.engine, suite)]
+    if last.origin is not None:
+        slot.reload(first)
+        slot.reload_file(last)
+        after.append(probe(slot.engine, suite))
+    return before, after
 
 
 def _fresh(slot: Slot, last: Contestant, suite: Suite) -> list[Any]:

@@ -86,9 +86,16 @@ class Slot:
         if origin is not None and self._forms:
             head = HEAD if self._untied(contestant) else None
             self.engine.form(contestant.folder, origin.folder, head)
+            self.model = self.next = contestant.model_sha256
+            self.reloads += 1
         else:
-            with a_file_of(contestant, self._state) as folder:
-                self.engine.reload(self._reloadable(replace(contestant, folder=folder, origin=None)))
+            self.reload_file(contestant)
+
+    def reload_file(self, contestant: Contestant) -> None:
+        """The same, always from a file: one that lasts as long as that takes, where the model has none."""
+        self.model = None
+        with a_file_of(contestant, self._state) as folder:
+            self.engine.reload(self._reloadable(replace(contestant, folder=folder, origin=None)))
         self.model = self.next = contestant.model_sha256
         self.reloads += 1
 

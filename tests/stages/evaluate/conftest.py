@@ -22,3 +22,9 @@ def forked_engines(_forks: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, _forks)
         yield
+
+
+@pytest.fixture
+def forked(_forks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for one test."""
+    monkeypatch.setenv(VARIABLE, _forks)

@@ -34,7 +34,7 @@ from tests.builders.contests import (
 )
 from tests.builders.project import enter_copy
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("forked_engines")]
 PROOFS = workspace.STATE / "reloads"
 
 

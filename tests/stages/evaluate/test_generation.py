@@ -49,6 +49,7 @@ def fill(store: RowStore, wants: list[Want], **changes: Any) -> dict[str, Any]:
     return generation.spent
 
 
+@pytest.mark.usefixtures("forked")
 def test_rows_depend_on_neither_order_nor_company_nor_the_number_of_engines(models: list[Contestant]) -> None:
     suite = asked.suite("choose", 20)
     settings = asked.evaluate()
@@ -68,6 +69,7 @@ def test_rows_depend_on_neither_order_nor_company_nor_the_number_of_engines(mode
         ]
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_row_that_two_ask_for_is_generated_once_and_found_by_every_name(models: list[Contestant]) -> None:
     suite, more = asked.suite("choose", 6), asked.suite("gate", 6, first=3)
     twin = Contestant("twin", "observed", 2, models[0].folder, models[0].weights_sha256, models[0].speech_sha256)
@@ -78,6 +80,7 @@ def test_a_row_that_two_ask_for_is_generated_once_and_found_by_every_name(models
     assert fill(store, [Want(twin, suite, 6, 2)])["engine_starts"] == 0  # nothing was missing
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_model_whose_logits_are_not_numbers_has_rows_that_say_so_and_the_others_go_on(
     models: list[Contestant],
 ) -> None:
