@@ -10,6 +10,7 @@ directions.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ from relex.core.errors import CorruptArtifact, InputError
 if TYPE_CHECKING:
     import torch
 
-_AT_ONCE = 1 << 20  # values formed at a time, in float64
+_AT_ONCE = 1 << 15  # values formed at a time
+_PIECE = 1 << 20  # of a tensor, for one thread
 
 
 class Formed:
@@ -42,6 +44,7 @@ class Formed:
     def __init__(self, folder: Path, base: Path):
         self.folder, self.recipe = Path(folder), read_recipe(folder)
         self.base = CheckpointReader(base)
+        self._pool: ThreadPoolExecutor | None = None
         path = directions_file(self.folder.parent, self.recipe.ray)
         self._directions = TensorFile(path)
         for name, amounts in self.recipe.amounts.items():
@@ -69,11 +72,23 @@ class Formed:
         rows = np.frombuffer(self._directions.raw(source), np.float32).reshape(len(amounts), -1)
         flat = theta.contiguous().reshape(-1)
         out = torch.empty_like(flat)
-        for start in range(0, flat.numel(), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            under = flat[part].float().numpy()
-            out[part] = torch.from_numpy(_added(under, rows[:, part], amounts)).to(out.dtype)
+
+        def form(piece: int) -> None:
+            adding = _Adding(_AT_ONCE)
+            for start in range(piece, min(piece + _PIECE, flat.numel()), _AT_ONCE):
+                part = slice(start, min(start + _AT_ONCE, flat.numel()))
+                found = adding(flat[part].float().numpy(), rows[:, part], amounts)
+                out[part] = torch.from_numpy(found)  # rounds to the nearest, ties to even
+
+        pieces = range(0, flat.numel(), _PIECE)
+        for _ in map(form, pieces) if len(pieces) == 1 else self._threads(torch.get_num_threads()).map(form, pieces):
+            pass
         return out.reshape(theta.shape)
+
+    def _threads(self, count: int) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(count, thread_name_prefix="relex-formed")
+        return self._pool
 
     def tensors(self, *, head: str | None = None) -> Iterator[tuple[str, torch.Tensor]]:
         """All of them, by name; head: an output head to be given although the checkpoint leaves it out as tied."""
@@ -90,6 +105,8 @@ class Formed:
                 writer.write(name, self.tensor(name))
 
     def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
         self._directions.close()
         self.base.close()
 
@@ -102,10 +119,26 @@ class Formed:
         self.close()
 
 
-def _added(theta: NDArray[np.float32], rows: NDArray[np.float32], amounts: tuple[float, ...]) -> NDArray[np.float32]:
-    """theta + sum_j amounts_j rows_j [columns], in float64, in order; theta's own bits where the sum is zero."""
-    total = np.zeros(len(theta))
-    for amount, row in zip(amounts, rows, strict=True):
-        total += amount * row.astype(np.float64)
-    with np.errstate(over="ignore"):  # a forecast too far; the evaluation tells what it is worth
-        return np.where(total == 0.0, theta, (theta + total).astype(np.float32))
+class _Adding:
+    """theta + sum_j amounts_j rows_j, in float64, rounded once to float32; theta's own bits where the sum is zero."""
+
+    def __init__(self, widest: int):
+        """widest: columns at most. The buffers are used again: they stay in a processor's cache."""
+        self._total, self._term, self._out = np.empty(widest), np.empty(widest), np.empty(widest, np.float32)
+
+    def __call__(
+        self, theta: NDArray[np.float32], rows: NDArray[np.float32], amounts: tuple[float, ...]
+    ) -> NDArray[np.float32]:
+        """theta [columns], rows [R, columns], amounts [R]; valid until the next call."""
+        count = len(theta)
+        total, term, out = self._total[:count], self._term[:count], self._out[:count]
+        np.multiply(rows[0], amounts[0], out=total, dtype=np.float64)
+        for row, amount in zip(rows[1:], amounts[1:], strict=True):
+            np.multiply(row, amount, out=term, dtype=np.float64)
+            total += term
+        still = total == 0.0
+        total += theta
+        with np.errstate(over="ignore"):  # a forecast too far; the evaluation tells what it is worth
+            np.copyto(out, total, casting="same_kind")
+        np.copyto(out, theta, where=still)
+        return out

@@ -10,9 +10,11 @@ decide anew, in turn, each in a copy without any row. Seconds are of the command
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,13 @@ from relex.checkpoints.recipe import has_recipe
 from relex.core import hop
 from relex.core.sizes import show_bytes
 from relex.core.workspace import CANDIDATES, DECISION, EVALUATION, EVALUATION_METRICS, HOP, PARAMS, TIMINGS
+from relex.params.load import read_params
+from relex.stages.evaluate.contestants import load_contestants
+from relex.stages.evaluate.engine.settings import engine_environments, engine_settings
+from relex.stages.evaluate.reload import filed
+from relex.stages.evaluate.slot import Slot
 
+_TIMES = 9
 ROOT = Path(__file__).resolve().parents[2]
 WAYS = ("all", "winner")
 _LEFT_OUT = shutil.ignore_patterns(
@@ -55,6 +63,10 @@ def main() -> None:
             for way in WAYS if number % 2 == 0 else WAYS[::-1]:
                 found[way].append(_measured(folder, Path(temporary) / f"{way}-{number}", way))
         print(_page(folder, found))
+        if (took := _in_place(found["winner"][0]["folder"], Path(temporary))) is not None:
+            ratio = f"{took[1] / took[0]:.2f} times as long"
+            print(f"\none model into a running engine, median of {_TIMES} in turn:")
+            print(f"{took[0]:.3f} s from its file, {took[1]:.3f} s formed, {ratio}")
 
 
 def _night(params: Path, folder: Path) -> Path:
@@ -99,6 +111,31 @@ def _measured(source: Path, folder: Path, way: str) -> dict[str, Any]:
     }
 
 
+def _in_place(folder: Path, temporary: Path) -> tuple[float, float] | None:
+    """Seconds until an engine holds a candidate, reloaded from a file of it and formed; None where none is formed, or
+    the backend forms none."""
+    with contextlib.chdir(folder):
+        settings = read_params().evaluate
+        models = [one for one in load_contestants(hop.read().champion) if one.origin is not None]
+        if not models or settings.backend != "vllm":
+            return None
+        one, other = models[0], filed(models[-1], temporary / "filed")
+        environment = engine_environments(settings.tensor_parallel, settings.engines)[0]
+        twins = "CUDA_VISIBLE_DEVICES" not in environment
+        slot = Slot(0, engine_settings(settings), environment, twins=twins, state=temporary / "state")
+        took: dict[str, list[float]] = {one.name: [], other.name: []}
+        try:
+            slot.start(other, reloadable=True)
+            for _ in range(_TIMES):
+                for model in (one, other):
+                    begin = time.perf_counter()
+                    slot.reload(model)
+                    took[model.name].append(time.perf_counter() - begin)
+        finally:
+            slot.close()
+    return statistics.median(took[other.name]), statistics.median(took[one.name])
+
+
 def _page(folder: Path, found: dict[str, list[dict[str, Any]]]) -> str:
     one, other = (found[way][0] for way in WAYS)
     lines = [
@@ -113,6 +150,8 @@ def _page(folder: Path, found: dict[str, list[dict[str, Any]]]) -> str:
         lines.append(_row(f"seconds of `relex {stage}`", *best))
     ready = [min(each["spent"]["start_seconds"] for each in found[way]) for way in WAYS]
     lines.append(_row("of these until engines hold their models", *ready))
+    for what, key in (("engine starts", "engine_starts"), ("models put into engines that run", "reloads")):
+        lines.append(_row(what, *(found[way][0]["spent"][key] for way in WAYS), show=str))
     lines += ["", "| model | files | formed | rows alike |", "|---|---|---|---|"]
     for name, suites in one["metrics"].items():
         for suite in suites:

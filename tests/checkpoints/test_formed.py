@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from relex.checkpoints import formed as formed_module
 from relex.checkpoints.digest import speech_sha256, weights_sha256
 from relex.checkpoints.directions import DirectionsWriter, check_directions, directions_file
 from relex.checkpoints.formed import Formed
@@ -75,6 +76,17 @@ def test_every_bit_is_the_sum_in_float64_rounded_to_float32_and_then_as_torch_do
         assert found[name].dtype == dtype
         assert torch.equal(found[name], wanted)
         assert found[name].reshape(-1)[0] == start[name].reshape(-1)[0]
+
+
+def test_a_large_tensor_is_formed_in_pieces_by_several_threads_to_the_same_bits(tmp_path, monkeypatch):
+    base, candidate = write(tmp_path, torch.bfloat16)
+    with Formed(candidate, base) as formed:
+        whole = dict(formed.tensors())
+    monkeypatch.setattr(formed_module, "_PIECE", 4)
+    monkeypatch.setattr(formed_module, "_AT_ONCE", 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    with Formed(candidate, base) as formed:
+        assert all(torch.equal(tensor, whole[name]) for name, tensor in formed.tensors())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
