@@ -9,7 +9,7 @@ from typing import Annotated, Optional, get_args
 
 import typer
 
-from relex.core.choices import Anchor, Device, Fit, Mode, TensorKind
+from relex.core.choices import Anchor, Device, Fit, Mode, TensorKind, is_group
 from relex.core.workspace import CANDIDATES, OBSERVED
 
 commands = typer.Typer()
@@ -78,7 +78,7 @@ def diagnose(
         params = read_params()
         with _imports("diagnose"):
             from relex.stages.diagnose import stage
-        stage.run(params.diagnose, params.extrapolate)
+        stage.run(params.diagnose, params.extrapolate, params.extrapolate.scanned)
     elif trajectory is None or base is None or out is None:
         raise typer.BadParameter("--trajectory, --base and --out go together")
     else:
@@ -115,8 +115,8 @@ def extrapolate(
     kinds: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="KIND=SIZE: how far tensors of a kind (attention, mlp, norms, embeddings, other) go from the last "
-            "observed step, in units of the forecast; repeat for several."
+            help="KIND=SIZE: how far tensors of a kind (attention, mlp, norms, embeddings, other), or of one in a layer "
+            "(mlp.11), go from the last observed step, in units of the forecast; repeat for several."
         ),
     ] = None,
     soup: Annotated[
@@ -179,12 +179,13 @@ def _sizes(said: list[str] | None) -> dict[str, float] | None:
     for one in said or ():
         kind, _, size = one.partition("=")
         try:
-            if kind not in get_args(TensorKind) or kind in found:
+            if not is_group(kind) or kind in found:
                 raise ValueError
             found[kind] = float(size)
         except ValueError:
             raise typer.BadParameter(
-                f"--kinds takes KIND=SIZE, each of {', '.join(get_args(TensorKind))} at most once, not {one!r}"
+                f"--kinds takes KIND=SIZE, each of {', '.join(get_args(TensorKind))} (or one of a layer, mlp.11) at "
+                f"most once, not {one!r}"
             ) from None
     return found or None
 

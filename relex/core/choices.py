@@ -6,7 +6,8 @@ A word here names an entry of the table beside the code that it chooses: CODECS 
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Literal, get_args
 
 Codec = Literal["float32", "bfloat16", "float16", "int8"]
 Fit = Literal["linear", "polynomial", "sinusoid", "two-point"]
@@ -16,3 +17,10 @@ TensorKind = Literal["attention", "mlp", "norms", "embeddings", "other"]
 Scorer = Literal["exact", "integer", "math-verify"]  # of rows that carry none; reasoning-gym's are its tasks' own
 Device = Literal["cpu", "cuda", "auto"]
 Write = Literal["all", "winner"]  # which candidates become files
+
+_GROUP = re.compile(rf"({'|'.join(get_args(TensorKind))})(\.\d+)?")
+
+
+def is_group(name: str) -> bool:
+    """Whether it names tensors of a kind, `mlp`, or those of a kind in one layer, `mlp.11`."""
+    return _GROUP.fullmatch(name) is not None

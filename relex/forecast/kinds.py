@@ -1,4 +1,4 @@
-"""What a tensor of a transformer is for, by its name. Pure."""
+"""What a tensor of a transformer is for, and in which of its layers, by its name. Pure."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ def kind_of(name: str) -> TensorKind:
     A language model's head counts as an embedding: it often is the same tensor.
     """
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(name)), "other")
+
+
+_LAYER = re.compile(r"\.(\d+)\.")  # the first number: of a mixture's experts the later one counts them
+
+
+def group_of(name: str) -> str:
+    """Its kind and the number of its layer, `mlp.11`; the kind alone outside of the layers."""
+    layer, kind = _LAYER.search(name), kind_of(name)
+    return f"{kind}.{layer[1]}" if layer else kind

@@ -1,4 +1,4 @@
-"""Teacher-forced log-likelihood of given completions under a model. No generation."""
+"""Teacher-forced log-likelihood of given completions under a model, and its gradient. No generation."""
 
 from __future__ import annotations
 
@@ -51,17 +51,40 @@ def next_token_log_probabilities(
     return torch.cat([scores.cpu()[wanted] for _, scores, _, wanted in passes])
 
 
+def backward(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    shares: NDArray[np.float64],
+    *,
+    temperature: float = 1.0,
+    logits_bytes: int = LOGITS_BYTES,
+) -> float:
+    """sum_n shares[n] l_n of the log-likelihoods l_n [N] in nats, and its gradient, added up batch by batch in the
+    parameters that require one. Arguments as for log_likelihoods."""
+    total = 0.0
+    for batch, scores, ids, wanted in _passes(model, prompts, completions, temperature, logits_bytes, gradients=True):
+        each = scores.gather(2, ids[:, :, None]).squeeze(2)
+        sums = torch.where(wanted.to(each.device), each, 0.0).sum(dim=1)
+        value = (sums * torch.tensor(shares[batch], dtype=sums.dtype, device=sums.device)).sum()
+        value.backward()
+        total += float(value.detach())
+    return total
+
+
 def _passes(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[int]],
     temperature: float,
     logits_bytes: int,
+    *,
+    gradients: bool = False,
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Batches: rows, log-probabilities [B, L, vocabulary], completion ids [B, L], which positions count [B, L]."""
     device = next(model.parameters()).device
     with _threads_for(model):
-        yield from _batch_passes(model, prompts, completions, temperature, logits_bytes, device)
+        yield from _batch_passes(model, prompts, completions, temperature, logits_bytes, device, gradients)
 
 
 @contextlib.contextmanager
@@ -84,6 +107,7 @@ def _batch_passes(
     temperature: float,
     logits_bytes: int,
     device: torch.device,
+    gradients: bool,
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
     positions = logits_bytes // (4 * model.config.get_text_config().vocab_size)
     for batch in _batches(prompts, completions, positions, _TOKENS.get(device.type, 4096)):
@@ -98,7 +122,7 @@ def _batch_passes(
             mask[at, width - len(tokens) :] = 1
             wanted[at, keep - len(completions[row]) :] = True
         ids = ids.to(device)
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradients):
             logits = model(
                 input_ids=ids,
                 attention_mask=mask.to(device),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationInfo, field_validator
 
-from relex.core.choices import Anchor, Device, Fit, Mode, TensorKind
+from relex.core.choices import Anchor, Device, Fit, Mode, TensorKind, is_group
 from relex.core.section import Positive, Section
 from relex.core.sizes import parse_size
 from relex.forecast.fits import FITS
@@ -43,8 +43,11 @@ _RULES: Mapping[str, Callable[[Any], str | None]] = {
     "autoregressive": _says(lambda value: value >= 1, "must be at least one step"),
     "anchor_mean": _says(lambda value: value >= 1, "must be at least one step"),
     "kinds": _says(
-        lambda value: bool(value) and all(0.0 <= size < float("inf") for size in value.values()),
-        "must name at least one kind, each with a step size of 0 or more",
+        lambda value: (
+            bool(value) and all(is_group(name) and 0.0 <= size < float("inf") for name, size in value.items())
+        ),
+        f"must name at least one kind ({', '.join(get_args(TensorKind))}, or one of a layer, mlp.11), each with a step "
+        "size of 0 or more",
     ),
     "soup": _says(
         lambda value: len(set(value)) == len(value) > 1 and min(value) > 0, "must be two or more distinct steps"
@@ -60,11 +63,11 @@ class Options(Section):
 
     first, last: a sub-window, in optimiser steps. only: regex of the names of the tensors that move; the others stay
     at the last observed step. anchor_mean: anchor `last` starts from the mean of so many last observed steps. kinds:
-    how far tensors of a kind (forecast/kinds.py) go from the last observed step, in units of the forecast; 1 for kinds
-    that are not named. soup: instead of one candidate per target, one: the mean of the forecasts for these steps.
-    shrink: towards the last observed checkpoint. autoregressive: refit after every so many predicted steps. backtested:
-    tensors whose held-out backtest fails stay at the last observed step. norm_cap: a tensor's predicted delta at most
-    this many times its last observed one. memory: for all buffers together.
+    how far tensors of a kind, or of one in one layer (mlp.11; forecast/kinds.py), go from the last observed step, in
+    units of the forecast; 1 where neither is named. soup: instead of one candidate per target, one: the mean of the
+    forecasts for these steps. shrink: towards the last observed checkpoint. autoregressive: refit after every so many
+    predicted steps. backtested: tensors whose held-out backtest fails stay at the last observed step. norm_cap: a
+    tensor's predicted delta at most this many times its last observed one. memory: for all buffers together.
     """
 
     rank: int | Literal["full"] = 1
@@ -75,7 +78,7 @@ class Options(Section):
     anchor: Anchor = "line"
     anchor_mean: int = 1
     only: str | None = None
-    kinds: dict[TensorKind, float] | None = None
+    kinds: dict[str, float] | None = None
     soup: tuple[int, ...] | None = None
     shrink: float = 0.0
     autoregressive: int | None = None

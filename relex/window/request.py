@@ -17,7 +17,7 @@ from relex.core.errors import InputError, InputErrors
 from relex.forecast.backtest import fitted_counts, held_out
 from relex.forecast.directed import Directed
 from relex.forecast.fits import FITS
-from relex.forecast.kinds import kind_of
+from relex.forecast.kinds import group_of, kind_of
 from relex.forecast.subspace import Array
 from relex.forecast.weights import Forecast, directed
 from relex.window.options import Options
@@ -75,7 +75,8 @@ class Request:
 
     def step_size(self, name: str) -> float:
         """How far a tensor goes from the last observed step, in units of its forecast."""
-        return 1.0 if self.options.kinds is None else self.options.kinds.get(kind_of(name), 1.0)
+        sizes = self.options.kinds or {}
+        return sizes.get(group_of(name), sizes.get(kind_of(name), 1.0))
 
     def used_steps(self, steps: Sequence[int]) -> list[int]:
         """The observed steps inside the sub-window."""
@@ -114,7 +115,8 @@ class Request:
         only = self.options.only
         if only is not None and "--only" not in impossible and not any(self._named(name) for name in names):
             faults.append(InputError("matches no tensor", where="--only", found=only))
-        missing = sorted((self.options.kinds or {}).keys() - {kind_of(name) for name in names})
+        there = {kind_of(name) for name in names} | {group_of(name) for name in names}
+        missing = sorted((self.options.kinds or {}).keys() - there)
         if missing and "--kinds" not in impossible:
             faults.append(InputError("no tensor is of this kind", where="--kinds", found=missing))
         faults += self._check_window(steps, self.used_steps(steps))

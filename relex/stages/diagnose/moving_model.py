@@ -8,9 +8,11 @@ fit beside it: those that do not are formed again for every point, block by bloc
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +49,15 @@ class _Move(NamedTuple):
     directions: Array
     held: torch.Tensor | None
 
+    @property
+    def way(self) -> Array:
+        """From point 0 to point 1 [K]."""
+        return self.amounts[1] - self.amounts[0]
+
 
 class MovingModel:
-    """A float32 causal language model that stands at one of P points. Use `at(point)`, then the model."""
+    """A float32 causal language model that stands at one of P points. Use `at(point)`, then the model; or `between` the
+    first two, tensor by tensor."""
 
     def __init__(self, window: Window, points_of: PointsOf, *, device: Device, budget: int, room: int | None = None):
         """Load the base and form the directions. budget: of the passes over the window. room: bytes of directions to
@@ -91,17 +99,53 @@ class MovingModel:
 
     def at(self, point: int) -> PreTrainedModel:
         """The model at one point; the same object every time."""
+        return self._placed({move.name: move.amounts[point] for move in self._moves})
+
+    def between(self, sizes: Mapping[str, float]) -> PreTrainedModel:
+        """The model as far from point 0 as `sizes` says of each tensor, in units of its way to point 1."""
+        return self._placed({move.name: move.amounts[0] + sizes[move.name] * move.way for move in self._moves})
+
+    @contextlib.contextmanager
+    def derivatives(self) -> Iterator[dict[str, float]]:
+        """By tensor, what a backward pass in this context says of its size in `between`; passes add up. A gradient is
+        let go of as soon as it is known, unless the tensor's directions are not held: then after the pass."""
+        found = {move.name: 0.0 for move in self._moves}
+        parameters = dict(self.model.named_parameters(remove_duplicate=False))
+        self.model.requires_grad_(False)
+        hooks = []
+        for move in self._moves:
+            parameter = parameters[move.name].requires_grad_(True)
+            if move.held is not None:
+                hooks.append(parameter.register_post_accumulate_grad_hook(partial(_took, move, found)))
+        try:
+            yield found
+            unheld = [move for move in self._moves if move.held is None and parameters[move.name].grad is not None]
+            if unheld:
+                with self._stream() as stream:
+                    for move in unheld:
+                        parts: dict[int, float] = {}  # added up in one order, whichever thread comes first
+                        across = _across(parameters[move.name], move.way, parts)
+                        stream.sums_of(move.name, Directed.plain(move.directions), across, onto_base=False)
+                        found[move.name] += sum(parts[start] for start in sorted(parts))
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for parameter in self.model.parameters():
+                parameter.grad = None
+            self.model.requires_grad_(False)
+
+    def _placed(self, amounts: Mapping[str, Array]) -> PreTrainedModel:
         with torch.no_grad():
             for move in self._moves:
                 flat = move.weight.view(-1)
                 flat.copy_(self._window.base.tensor(move.name).view(-1))
                 if move.held is not None:
-                    _go(flat, move.amounts[point], move.held)
+                    _go(flat, amounts[move.name], move.held)
             formed = [move for move in self._moves if move.held is None]
             if formed:
                 with self._stream() as stream:
                     for move in formed:
-                        along = _along(move.weight.view(-1), move.amounts[point])
+                        along = _along(move.weight.view(-1), amounts[move.name])
                         stream.sums_of(move.name, Directed.plain(move.directions), along, onto_base=False)
         return self.model
 
@@ -153,5 +197,29 @@ def _along(flat: torch.Tensor, amounts: Array) -> Emit:
     def emit(start: int, values: Singles) -> None:
         with lock, torch.no_grad():
             _go(flat[start : start + values.shape[1]], amounts, torch.from_numpy(values).to(flat.device))
+
+    return emit
+
+
+def _took(move: _Move, found: dict[str, float], parameter: torch.Tensor) -> None:
+    """Add what a parameter's gradient is along its way, and let go of the gradient."""
+    assert parameter.grad is not None
+    assert move.held is not None
+    gradient = parameter.grad.view(-1)
+    found[move.name] += sum(
+        float(amount) * float(torch.dot(along, gradient)) for amount, along in zip(move.way, move.held, strict=True)
+    )
+    parameter.grad = None
+
+
+def _across(parameter: torch.Tensor, way: Array, parts: dict[int, float]) -> Emit:
+    """The same block by block: parts[start of a block]."""
+    assert parameter.grad is not None
+    gradient = parameter.grad.view(-1)
+
+    def emit(start: int, values: Singles) -> None:
+        rows = torch.from_numpy(values).to(gradient.device)
+        block = gradient[start : start + values.shape[1]]
+        parts[start] = float(sum(float(one) * float(torch.dot(row, block)) for one, row in zip(way, rows, strict=True)))
 
     return emit

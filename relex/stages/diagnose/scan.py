@@ -116,6 +116,17 @@ def _peak(values: Array, mean: Array, steps: Sequence[int], draws: NDArray[np.in
     return {"horizon": int(steps[top]), "low": int(low), "high": int(high), "value": float(mean[top])}
 
 
+def mean_right(likelihoods: Array, rewards: Array, problems: Sequence[str], judges: Sequence[str]) -> float | None:
+    """Mean of the log-likelihoods [N] of right completions within a problem, then over those of the problems `judges`
+    that have any; None where none has."""
+    found: dict[str, list[float]] = {}
+    wanted = set(judges)
+    for value, reward, name in zip(likelihoods, rewards, problems, strict=True):
+        if reward > 0.5 and name in wanted:
+            found.setdefault(name, []).append(float(value))
+    return float(np.mean([np.mean(values) for values in found.values()])) if found else None
+
+
 def _json(values: Array) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 

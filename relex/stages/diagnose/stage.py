@@ -8,13 +8,12 @@ the same forecast would have done inside the window, in weight space (backtest.p
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from relex.core import atomic, workspace
 from relex.core.errors import InputError
@@ -25,10 +24,9 @@ from relex.forecast.persistence import persistence
 from relex.forecast.subspace import Array, explained_share, spectrum
 from relex.forecast.weights import Forecast, r_squared
 from relex.policy.completions import read_completions
-from relex.stages.diagnose import scan
 from relex.stages.diagnose.function_space import describes_model, function_backtest
-from relex.stages.diagnose.moving_model import MovingModel
 from relex.stages.diagnose.params import Diagnose
+from relex.stages.diagnose.rays import Scans, portfolio
 from relex.stages.diagnose.rounding import above_rounding
 from relex.stages.diagnose.sentence import says
 from relex.stages.diagnose.straightness import RANKS, coefficient_lines, drift, random_walk, straightness
@@ -43,13 +41,13 @@ _NORM_CAP = 5.0  # for the variant norm-cap where the request names none
 _BEYOND = (2, 4, 7, 10, 14)  # where lines are drawn to when nobody says: multiples of the window
 
 
-def run(diagnose: Diagnose, extrapolate: Options) -> None:
-    """Stage diagnose: metrics/diagnose.json."""
+def run(diagnose: Diagnose, extrapolate: Options, rays: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
+    """Stage diagnose: metrics/diagnose.json. rays: that `extrapolate.rays: auto` chooses from, beside its own."""
     with timed("diagnose"):
         # Options alone: another choice of targets, or a soup of them, must not diagnose the same window again.
         request = Request((), extrapolate.model_copy(update={"soup": None}))
         nothing = atomic.read_json(workspace.TRAIN_METRICS).get("no_signal")
-        found = diagnosis(workspace.TRAJECTORY, workspace.BASE, workspace.COMPLETIONS, diagnose, request, nothing)
+        found = diagnosis(workspace.TRAJECTORY, workspace.BASE, workspace.COMPLETIONS, diagnose, request, nothing, rays)
         atomic.write_json(workspace.DIAGNOSIS, found)
     print(f"diagnose: {found['says']}")
 
@@ -69,9 +67,11 @@ def diagnosis(
     section: Diagnose,
     request: Request,
     no_signal: str | None = None,
+    rays: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The whole of diagnose.json. `request`: the forecast that the scan follows, and the steps to which the fitted
-    lines are drawn (none: twice the window). no_signal: what the training says of itself, where it had none."""
+    lines are drawn (none: twice the window). no_signal: what the training says of itself, where it had none. rays: that
+    are scanned beside it, by name what they change of the request (rays.py)."""
     with Window(Trajectory(trajectory), base) as window:
         found = grams(window, device=request.options.device, budget=request.options.budget)
         steps = window.steps
@@ -104,7 +104,7 @@ def diagnosis(
         if no_signal is not None:
             written["no_signal"] = no_signal
         if completions is not None and section.scan_horizons:
-            written |= _with_completions(window, found, completions, section, request, counts, how)
+            written |= _with_completions(window, found, completions, section, request, counts, how, rays)
         written["says"] = says(written, held)
     return written
 
@@ -125,6 +125,7 @@ def _with_completions(
     request: Request,
     counts: Sequence[int],
     how: Forecast,
+    rays: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The parts that need verified completions: the likelihood scan and the backtest in function space."""
     if not describes_model(window.base.folder):
@@ -134,10 +135,9 @@ def _with_completions(
             todo="diagnose an adapter without --completions",
         )
     table, temperature = read_completions(completions)
-    scans = {
-        name: _scan(window, found, table, temperature, section, choice, "scan" if name == "plain" else f"scan, {name}")
-        for name, choice in {"plain": request, **_variants(request, section)}.items()
-    }
+    scans = Scans(window, found, table, temperature, section)
+    own = scans.along(request, "scan")
+    variants = {name: scans.along(one, f"scan, {name}") for name, one in _variants(request, section).items()}
     backtest = function_backtest(
         window,
         found,
@@ -149,9 +149,10 @@ def _with_completions(
         budget=request.options.budget,
     )
     return {
-        "scan": scans.pop("plain"),
-        "scan_variants": scans,
+        "scan": own,
+        "scan_variants": variants,
         "function_backtest": backtest,
+        **({"rays": portfolio(scans, request, own, rays)} if rays else {}),
     }
 
 
@@ -162,39 +163,6 @@ def _variants(request: Request, section: Diagnose) -> dict[str, Request]:
         "norm-cap": {"norm_cap": request.options.norm_cap or _NORM_CAP},
     }
     return {name: request.vary(**choices[name]) for name in section.variants}
-
-
-def _scan(
-    window: Window,
-    found: Mapping[str, Array],
-    table: pa.Table,
-    temperature: float,
-    section: Diagnose,
-    request: Request,
-    what: str,
-) -> dict[str, Any]:
-    last = request.used_steps(window.steps)[-1]
-    steps = scan.horizons(last, section.scan_reach, section.scan_horizons)
-    ray = dataclasses.replace(request, targets=tuple(steps), mode="extrapolate")
-    observed = np.eye(len(window.steps))[[window.steps.index(last)]]
-    moving = MovingModel(
-        window,
-        lambda name: np.concatenate([observed, ray.weights(name, found[name], window.steps)]),
-        device=request.options.device,
-        budget=request.options.budget,
-    )
-    likelihoods = scan.likelihood_table(moving, range(1 + len(steps)), table, temperature, what)
-    rest = (
-        table.column("log_probability").to_numpy(),
-        table.column("reward").to_numpy(),
-        table.column("problem_id").to_pylist(),
-    )
-    curves = scan.statistics(likelihoods[1:], *rest, steps)
-    before = scan.statistics(likelihoods[:1], *rest, [last])
-    names = ("right", "wrong", "margin", "expected_reward", "effective_samples")
-    curves["observed"] = {name: before[name][0] for name in names}
-    curves["suggested"] = scan.suggested(curves)
-    return curves
 
 
 def _backtest(real: Held, null: Held) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from relex.core.choices import Anchor, Device, Fit, TensorKind, Write
+from relex.core.choices import Anchor, Device, Fit, Write
 from relex.core.section import Positive, Section, Share
 from relex.window.options import Options
 
 Control = Literal["first-update", "mean-update", "random"]
 
 AUTO_TARGETS = 5  # how many targets `auto` places at most
+OTHER_RAYS = 2  # how many variants `rays: auto` sends to the race at most, beside the section's own ray
 
 
 class Variant(Section):
@@ -27,19 +28,23 @@ class Variant(Section):
     anchor: Anchor | None = None
     anchor_mean: Positive | None = None
     only: str | None = None
-    kinds: dict[TensorKind, float] | None = None
+    kinds: dict[str, float] | Literal["fitted"] | None = None  # fitted: by diagnose, with extrapolate.rays auto
     soup: tuple[Positive, ...] | None = None  # one candidate, whatever the targets
     shrink: Share | None = None
 
     def changes(self) -> dict[str, Any]:
-        """The options that it names."""
-        return {name: value for name, value in self.model_dump(exclude={"name"}).items() if value is not None}
+        """The options that it names; sizes that are fitted are none yet."""
+        named = {name: value for name, value in self.model_dump(exclude={"name"}).items() if value is not None}
+        return {name: value for name, value in named.items() if value != "fitted"}
 
 
 class Extrapolate(Options):
     """Stage extrapolate: from the window to candidate checkpoints. Its options: window/options.py."""
 
     targets: tuple[Positive, ...] | Literal["auto"]  # auto: around the horizon that diagnose's scan suggests
+    rays: Literal["named", "auto"] = (
+        "named"  # auto: of the variants the best of diagnose's scan, each at its own horizon
+    )
     variants: tuple[Variant, ...] = ()
     controls: tuple[Control, ...] = ()  # for the same targets: they race, and are never promoted
     write: Write = "all"  # winner: the others are formed in the engine that races them
@@ -67,7 +72,18 @@ class Extrapolate(Options):
         if self.soup:
             return 1 + len(self.variants) + len(self.controls)
         each = AUTO_TARGETS if self.targets == "auto" else len(self.targets)
+        if self.rays == "auto":
+            return each * (1 + len(self.controls) + min(OTHER_RAYS, len(self.variants)))
         return each * (1 + len(self.controls)) + sum(1 if variant.soup else each for variant in self.variants)
+
+    @property
+    def scanned(self) -> dict[str, dict[str, Any]]:
+        """The rays that diagnose's scan follows beside the section's own: by name what each changes of it."""
+        if self.rays == "named":
+            return {}
+        return {
+            one.name: one.changes() | ({"kinds": "fitted"} if one.kinds == "fitted" else {}) for one in self.variants
+        }
 
     def candidate_bytes(self, size: int, parameters: int) -> int:
         """What the candidates take at most, for a base of `size` bytes and so many parameters."""
@@ -108,7 +124,13 @@ class Extrapolate(Options):
     @model_validator(mode="after")
     def _meant(self) -> Extrapolate:
         faults = [f"{option}: {what}, found {value}" for option, what, value in self.conflicts()]
+        if self.rays == "auto" and self.targets != "auto":
+            faults.append("rays: auto places each ray's targets around its own horizon: targets must be auto")
         for variant in self.variants:
+            if variant.kinds == "fitted" and self.rays != "auto":
+                faults.append(f"variant {variant.name}: kinds: fitted takes rays: auto, whose scan fits them")
+            if variant.soup and self.rays == "auto":
+                faults.append(f"variant {variant.name}: a soup has no horizon that rays: auto could place")
             changed = self.of_variant(variant)
             for option, what, value in (*changed.faults(), *changed.conflicts()):
                 faults.append(f"variant {variant.name}: {option}: {what}, found {value}")

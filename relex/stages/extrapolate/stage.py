@@ -6,6 +6,7 @@ One pass for the Gram matrices, one for the sums of all targets; see window/gram
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +27,7 @@ from relex.stages.extrapolate.controls import Controls
 from relex.stages.extrapolate.params import Extrapolate
 from relex.stages.extrapolate.rays import Ray, directed_of, rays_of, signs_of
 from relex.stages.extrapolate.shared import Shared, most_directions, shared, write_shared
-from relex.stages.extrapolate.targets import auto_targets, beyond
+from relex.stages.extrapolate.targets import auto_rays, auto_targets, beyond
 from relex.trajectory.reader import CACHE, Trajectory
 from relex.window.device import arithmetic_for
 from relex.window.gram import grams, load_cache, save_cache
@@ -44,7 +45,7 @@ def run(extrapolate: Extrapolate) -> None:
         asked = extrapolate.targets
         last = Trajectory(workspace.TRAJECTORY).steps[-1]
         request = Request(auto_targets(workspace.DIAGNOSIS) if asked == "auto" else beyond(asked, last), extrapolate)
-        variants = {variant.name: request.vary(**variant.changes()) for variant in extrapolate.variants}
+        variants = _variants(extrapolate, request)
         controls = Controls(extrapolate.controls, request)
         _extrapolate(
             workspace.TRAJECTORY,
@@ -67,6 +68,18 @@ def run(extrapolate: Extrapolate) -> None:
     formed = [name for name in workspace.CANDIDATES.glob("step_*") if has_recipe(name)]
     more += f"; {len(formed)} without files of their own" if extrapolate.write == "winner" else ""
     print(f"extrapolate: {count} candidates, at steps {listed}{more}; last observed step {last}")
+
+
+def _variants(extrapolate: Extrapolate, request: Request) -> dict[str, Request]:
+    """By name: all at the request's targets, or those that diagnose's scan liked best, each at its own."""
+    named = {variant.name: variant.changes() for variant in extrapolate.variants}
+    if extrapolate.rays == "named":
+        return {name: request.vary(**changes) for name, changes in named.items()}
+    variants = {}
+    for name, chosen in auto_rays(workspace.DIAGNOSIS).items():
+        changes = named[name] | ({"kinds": chosen.kinds} if chosen.kinds else {})
+        variants[name] = dataclasses.replace(request.vary(**changes), targets=chosen.targets)
+    return variants
 
 
 def extrapolate_folder(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from relex.core import atomic
 from relex.core.errors import InputError
+from relex.stages.extrapolate.params import OTHER_RAYS
 
 GRID = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the horizon; the peak of the likelihood tends to come early
 
@@ -22,6 +24,28 @@ def auto_targets(diagnosis: Path) -> tuple[int, ...]:
             todo="name extrapolate.targets",
         )
     return grid_around(suggested, found["trajectory"]["steps"][-1])
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A ray that is worth a race: its targets, and the step sizes that were fitted for it."""
+
+    targets: tuple[int, ...]
+    kinds: dict[str, float] | None
+
+
+def auto_rays(diagnosis: Path) -> dict[str, Chosen]:
+    """By name, of the rays that a diagnose.json scanned beside the section's own, the OTHER_RAYS best: under which the
+    right completions of the problems that judge are likeliest, each at its own horizon."""
+    found = atomic.read_json(diagnosis)
+    judged = {name: one for name, one in found.get("rays", {}).items() if one["judged"] is not None}
+    best = sorted(judged, key=lambda name: -judged[name]["judged"])[:OTHER_RAYS]
+    last = found["trajectory"]["steps"][-1]
+    return {
+        name: Chosen(grid_around(one["suggested"], last), one.get("kinds"))
+        for name, one in judged.items()
+        if name in best
+    }
 
 
 def grid_around(horizon: int, last: int) -> tuple[int, ...]:
