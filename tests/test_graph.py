@@ -86,7 +86,7 @@ _PARTS = {
 _OPTIONS = {
     f"extrapolate.{key}"
     for key in Extrapolate.model_fields
-    if key not in ("targets", "variants", "controls", "write", "soup", "device", "memory")
+    if key not in ("targets", "controls", "write", "soup", "device", "memory")
 }
 
 

@@ -115,7 +115,7 @@ def extrapolate(
     kinds: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="KIND=SIZE: how far tensors of a kind (attention, mlp, norms, embeddings, other), or of one in a layer "
+            help="KIND=SIZE: how far tensors of a kind (attention, mlp, norms, embeddings, other), or those of a layer "
             "(mlp.11), go from the last observed step, in units of the forecast; repeat for several."
         ),
     ] = None,

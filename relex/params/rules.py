@@ -57,6 +57,8 @@ def _sub_window(sections: Sections) -> Iterator[Fault]:
 def _scan(sections: Sections) -> Iterator[Fault]:
     if sections["extrapolate"].targets == "auto" and not sections["diagnose"].scan_horizons:
         yield "extrapolate.targets", "auto follows the likelihood scan, but diagnose.scan_horizons is 0"
+    if sections["extrapolate"].rays == "auto" and not sections["diagnose"].scan_horizons:
+        yield "extrapolate.rays", "auto follows the likelihood scan, but diagnose.scan_horizons is 0: say named"
 
 
 def _diagnosed_rank(sections: Sections) -> Iterator[Fault]:

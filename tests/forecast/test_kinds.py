@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relex.forecast.kinds import kind_of
+from relex.forecast.kinds import group_of, kind_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,17 @@ from relex.forecast.kinds import kind_of
 )
 def test_a_name_tells_the_kind(name, kind):
     assert kind_of(name) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("model.layers.11.mlp.down_proj.weight", "mlp.11"),
+        ("transformer.h.0.ln_1.weight", "norms.0"),
+        ("model.layers.3.block_sparse_moe.experts.1.w2.weight", "mlp.3"),
+        ("model.norm.weight", "norms"),
+        ("lm_head.weight", "embeddings"),
+    ],
+)
+def test_a_name_tells_the_layer_where_there_is_one(name, group):
+    assert group_of(name) == group

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from relex.core.errors import InputError
 from relex.policy.completions import SCHEMA, read_completions, sample_completions, write_completions
-from relex.policy.likelihood import log_likelihoods, next_token_log_probabilities
+from relex.policy.likelihood import backward, log_likelihoods, next_token_log_probabilities
 from relex.rewards.problem import make_problem
 from relex.stages.base.embedded import make_tokenizer
 from tests.builders.windows import tiny_llama
@@ -36,6 +37,24 @@ def test_likelihoods_equal_those_of_single_sequences(temperature, logits_bytes):
         scores = one_by_one(model, prompt, completion, temperature)
         wanted = sum(float(score[token]) for score, token in zip(scores, completion, strict=True))
         assert value == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("logits_bytes", [1, 1 << 28])
+def test_the_gradient_is_that_of_the_weighted_sum_however_it_is_batched(logits_bytes):
+    model, shares = tiny_llama(initializer_range=0.5), np.array([0.5, 0.25, 0.0, 0.25])
+    value = backward(model, PROMPTS, COMPLETIONS, shares, temperature=0.7, logits_bytes=logits_bytes)
+    assert value == pytest.approx(
+        float(shares @ log_likelihoods(model, PROMPTS, COMPLETIONS, temperature=0.7)), abs=1e-4
+    )
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    total = torch.zeros((), dtype=torch.float64)
+    for share, prompt, completion in zip(shares, PROMPTS, COMPLETIONS, strict=True):
+        scores = torch.log_softmax(model(torch.tensor([[*prompt, *completion]])).logits[0].double() / 0.7, dim=-1)
+        total = total + share * sum(scores[len(prompt) - 1 + at, token] for at, token in enumerate(completion))
+    total.backward()
+    for name, parameter in model.named_parameters():
+        assert torch.allclose(found[name], parameter.grad, atol=1e-4), name
 
 
 def test_next_token_distributions_cover_every_position_once():

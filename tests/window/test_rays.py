@@ -45,6 +45,18 @@ def test_a_kind_goes_its_part_of_the_way_and_the_others_all_of_it(window, option
         assert distance(sums(request, name, steps, deltas)[0], wanted) < 1e-5
 
 
+@settings(max_examples=50, deadline=None)
+@given(windows(), OPTIONS, st.floats(0.0, 500.0), st.floats(0.0, 2.0), st.floats(1.1, 8.0))
+def test_a_kind_in_one_layer_goes_before_its_kind(window, options, layer, size, reach):
+    steps, deltas = window
+    target = round(steps[-1] * reach) + 1
+    request = Request((target,), options.model_copy(update={"kinds": {"mlp.1": layer, "mlp": size}}))
+    forecast = by_svd(steps, deltas, target, options.forecast())
+    for name, far in (("model.layers.1.mlp.up_proj.weight", layer), (NAMES["mlp"], size), (NAMES["norms"], 1.0)):
+        wanted = deltas[-1] + far * (forecast - deltas[-1])
+        assert distance(sums(request, name, steps, deltas)[0], wanted) < 1e-5
+
+
 @settings(max_examples=150, deadline=None)
 @given(windows(), OPTIONS, st.lists(st.integers(1, 200), min_size=2, max_size=4, unique=True), st.floats(0.0, 2.0))
 def test_a_soup_is_the_mean_of_its_forecasts(window, options, beyond, size):

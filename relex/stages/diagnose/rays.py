@@ -91,7 +91,8 @@ def portfolio(
     found = {}
     for name, changes in rays.items():
         fitted = changes.get("kinds") == FITTED
-        one = request.vary(**{key: value for key, value in changes.items() if not (fitted and key == "kinds")})
+        named = {key: value for key, value in changes.items() if key != "soup" and not (fitted and key == "kinds")}
+        one = request.vary(**named)
         sizes = None
         if fitted:
             if own["suggested"] is None or (sizes := scans.sizes(one, own["suggested"])) is None:

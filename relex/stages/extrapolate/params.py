@@ -124,13 +124,9 @@ class Extrapolate(Options):
     @model_validator(mode="after")
     def _meant(self) -> Extrapolate:
         faults = [f"{option}: {what}, found {value}" for option, what, value in self.conflicts()]
-        if self.rays == "auto" and self.targets != "auto":
-            faults.append("rays: auto places each ray's targets around its own horizon: targets must be auto")
         for variant in self.variants:
             if variant.kinds == "fitted" and self.rays != "auto":
                 faults.append(f"variant {variant.name}: kinds: fitted takes rays: auto, whose scan fits them")
-            if variant.soup and self.rays == "auto":
-                faults.append(f"variant {variant.name}: a soup has no horizon that rays: auto could place")
             changed = self.of_variant(variant)
             for option, what, value in (*changed.faults(), *changed.conflicts()):
                 faults.append(f"variant {variant.name}: {option}: {what}, found {value}")

@@ -78,7 +78,8 @@ def _variants(extrapolate: Extrapolate, request: Request) -> dict[str, Request]:
     variants = {}
     for name, chosen in auto_rays(workspace.DIAGNOSIS).items():
         changes = named[name] | ({"kinds": chosen.kinds} if chosen.kinds else {})
-        variants[name] = dataclasses.replace(request.vary(**changes), targets=chosen.targets)
+        targets = chosen.targets if extrapolate.targets == "auto" else request.targets
+        variants[name] = dataclasses.replace(request.vary(**changes), targets=targets)
     return variants
 
 

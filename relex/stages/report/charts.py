@@ -155,12 +155,18 @@ def scan_chart(night: Night, scan: Scan) -> Markup:
         both = figure.subplots(2, 1, sharex=True)
         for axes, (label, values, peak, colour) in zip(both, curves, strict=True):
             known = [(step, value) for step, value in zip(scan.horizons, values, strict=True) if value is not None]
-            axes.plot(*zip(*known, strict=True), color=colour, marker=".", markersize=5)
+            axes.plot(*zip(*known, strict=True), color=colour, marker=".", markersize=5, label="this forecast")
             if peak is not None:
                 axes.axvspan(peak.low, peak.high, color=colour, alpha=0.12, linewidth=0)
                 axes.axvline(peak.horizon, color=colour, linewidth=0.9, linestyle=(0, (2, 3)))
             axes.set_title(label, loc="left")
             axes.set_ylim(bottom=_floor([value for _, value in known]))
+        first, others = both[0], night.diagnosis.rays
+        for (name, ray), other in zip(others.items(), SERIES[2:], strict=False):
+            points = [(step, value) for step, value in zip(ray.horizons, ray.right, strict=True) if value is not None]
+            first.plot(*zip(*points, strict=True), color=other, linewidth=1.4, label=name)
+        if others:
+            first.legend(loc="lower left", fontsize=9)
         far = both[-1]
         far.set_xscale("log")
         ticks = log_ticks(scan.horizons[0], scan.horizons[-1])

@@ -95,12 +95,30 @@ class Scan(Facts):
     expected_reward: list[Number]
     effective_samples: list[Number]
     peaks: Peaks
+    judged: Number | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> Scan:
         curves = (self.right, self.expected_reward, self.effective_samples)
         if any(len(curve) != len(self.horizons) for curve in curves):
             raise ValueError("right, expected_reward and effective_samples must have a value per horizon")
+        return self
+
+
+class Ray(Facts):
+    """The scan along a variant of the forecast: right [P] at the horizons [P], and where it is highest. judged: mean
+    log-likelihood there, on problems that no step size was fitted on. kinds: those sizes, by group."""
+
+    horizons: Annotated[list[int], Field(min_length=1)]
+    right: list[Number | None]
+    suggested: int
+    judged: Number | None
+    kinds: dict[str, Number] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Ray:
+        if len(self.right) != len(self.horizons):
+            raise ValueError("right must have a value per horizon")
         return self
 
 
@@ -124,6 +142,7 @@ class Diagnosis(Facts):
     coefficients: list[Coefficient]
     tensors: dict[str, Straightness]
     scan: Scan | None = None
+    rays: dict[str, Ray] = Field(default_factory=dict)
     function_backtest: tuple[FunctionBacktest, ...] = ()
     says: str
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from relex.core.errors import InputError
-from relex.stages.extrapolate.params import AUTO_TARGETS
-from relex.stages.extrapolate.targets import GRID, auto_targets, grid_around
+from relex.stages.extrapolate.params import AUTO_TARGETS, OTHER_RAYS
+from relex.stages.extrapolate.targets import GRID, Chosen, auto_rays, auto_targets, grid_around
 
 
 def test_a_grid_lies_around_its_horizon_and_beyond_the_window():
@@ -29,3 +29,26 @@ def test_a_diagnosis_without_a_horizon_says_what_to_do(tmp_path, found):
     path.write_text(json.dumps({**found, "trajectory": {"steps": [1, 45]}}))
     with pytest.raises(InputError, match=r"name extrapolate\.targets"):
         auto_targets(path)
+
+
+def test_the_rays_that_the_judges_like_best_are_chosen_each_at_its_own_horizon(tmp_path):
+    rays = {
+        "late": {"suggested": 100, "judged": -0.5},
+        "fitted": {"suggested": 400, "judged": -0.1, "kinds": {"mlp.1": 9.0}},
+        "poor": {"suggested": 200, "judged": -0.9},
+        "unjudged": {"suggested": 200, "judged": None},
+    }
+    path = tmp_path / "diagnose.json"
+    path.write_text(json.dumps({"rays": rays, "trajectory": {"steps": [1, 45]}}))
+    found = auto_rays(path)
+    assert OTHER_RAYS == 2
+    assert found == {
+        "late": Chosen(grid_around(100, 45), None),
+        "fitted": Chosen(grid_around(400, 45), {"mlp.1": 9.0}),
+    }
+
+
+def test_a_diagnosis_that_scanned_no_other_ray_chooses_none(tmp_path):
+    path = tmp_path / "diagnose.json"
+    path.write_text(json.dumps({"trajectory": {"steps": [1, 45]}}))
+    assert auto_rays(path) == {}

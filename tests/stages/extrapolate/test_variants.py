@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from relex.core import workspace
 from relex.core.atomic import read_json
 from relex.core.digest import folder_sha256
 from relex.core.errors import InputError, InputErrors
-from relex.forecast.kinds import kind_of
+from relex.forecast.kinds import group_of, kind_of
 from relex.stages.evaluate.contestants import load_contestants
 from relex.stages.extrapolate import stage as extrapolate
 from relex.stages.extrapolate.params import Variant
@@ -31,6 +32,7 @@ SECTION = {
     "train.window": {"first": 1, "last": 6, "every": 1},
     "extrapolate.targets": [12, 24],
     "extrapolate.variants": [],
+    "extrapolate.rays": "named",
     "extrapolate.device": "cpu",
 }
 VARIANTS = [
@@ -122,6 +124,8 @@ def test_a_soup_alone_is_one_candidate(project: Path) -> None:
         ({"extrapolate.anchor_mean": 9, "extrapolate.anchor": "last"}, "9 is above the 6 observed steps"),
         ({"extrapolate.variants": [{"name": "k", "kinds": {"heads": 1.0}}]}, "attention"),
         ({"extrapolate.kinds": {"mlp": -0.5}}, "0 or more"),
+        ({"extrapolate.variants": [{"name": "f", "kinds": "fitted"}]}, "variant f: kinds: fitted takes rays: auto"),
+        ({"diagnose.scan_horizons": 0, "extrapolate.rays": "auto"}, "scan_horizons is 0: say named"),
     ],
 )
 def test_a_ray_that_cannot_be_is_refused_before_any_work(project: Path, changes: dict[str, object], said: str) -> None:
@@ -167,3 +171,45 @@ def test_the_stage_hashes_what_may_be_promoted_whatever_is_known_of_it(
     with pytest.raises(InputError, match="wrong hash|another base"):
         extrapolate.run(params.extrapolate)
     assert folder_sha256(workspace.CANDIDATES) == before
+
+
+def test_the_portfolio_goes_where_the_scan_points_on_each_ray(project: Path) -> None:
+    variants = [
+        {"name": "late", "anchor": "last", "first": 4},
+        {"name": "fitted", "rank": "full", "kinds": "fitted"},
+        {"name": "poor", "rank": "full"},
+    ]
+    auto = {"extrapolate.rays": "auto", "extrapolate.targets": "auto", "extrapolate.variants": variants}
+    params = write_params(project, {**SECTION, **auto})
+    scanned = {"late": {}, "fitted": {"rank": "full", "kinds": "fitted"}, "poor": {"rank": "full"}}
+    assert {name: one.get("kinds") for name, one in params.extrapolate.scanned.items()} == {
+        name: one.get("kinds") for name, one in scanned.items()
+    }
+    rays = {
+        "late": {"suggested": 20, "judged": -0.5},
+        "fitted": {"suggested": 40, "judged": -0.1, "kinds": {"mlp.0": 2.5, "norms": 0.0}},
+        "poor": {"suggested": 30, "judged": -0.9},
+    }
+    workspace.DIAGNOSIS.parent.mkdir(exist_ok=True)
+    facts = {"scan": {"suggested": 16}, "rays": rays, "trajectory": {"steps": list(STEPS)}}
+    workspace.DIAGNOSIS.write_text(json.dumps(facts))
+    extrapolate.run(params.extrapolate)
+    names = {path.name for path in workspace.CANDIDATES.glob("step_*")}
+    assert {name for name in names if name.endswith("fitted")} == {
+        f"step_0000{at}-fitted" for at in (20, 30, 40, 60, 80)
+    }
+    assert "step_000016" in names
+    assert "step_000020-late" in names
+    assert not any(name.endswith("poor") for name in names)
+    assert len(names) <= params.extrapolate.target_count
+    asked = json.loads((workspace.CANDIDATES / "fit.json").read_text())["variants"]["fitted"]
+    assert asked["kinds"] == {"mlp.0": 2.5, "norms": 0.0}
+    base, time = base_tensors(project / "base"), np.array(STEPS, dtype=np.float64)
+    rows = [deltas_at(step, base, line_with_noise(seed=1, rate=1e-3)) for step in STEPS]
+    for name, start in base.items():
+        deltas = np.stack([row[name].double().numpy().ravel() for row in rows])
+        forecast = np.polyfit(time, deltas, 1).T @ [40.0, 1.0]
+        size = asked["kinds"].get(group_of(name), asked["kinds"].get(kind_of(name), 1.0))
+        exact = start.double().numpy().ravel() + deltas[-1] + size * (forecast - deltas[-1])
+        found = base_tensors(workspace.CANDIDATES / "step_000040-fitted")[name].double().numpy().ravel()
+        assert np.linalg.norm(found - exact) / np.linalg.norm(exact) < 1e-5, name
