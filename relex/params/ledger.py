@@ -18,6 +18,7 @@ _WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
 _RUNTIME = 2 << 30  # CUDA context, NCCL, the allocator's holes
 # TRL projects onto the vocabulary in tiles of so many tokens and words, and holds about so many buffers of a tile.
 _TILE_TOKENS, _TILE_WORDS, _TILE_BUFFERS = 4096, 32_768, 4
+_FITTED = 2048  # tokens of one batch in policy/likelihood.py where a pass back follows
 _LIKELIHOOD = 256 << 20  # bytes of a batch's logits in policy/likelihood.py
 _LIKELIHOOD_BUFFERS = 3  # as large as those
 _SCORED = 16_384  # tokens of a batch there, prompts included, on a GPU
@@ -185,6 +186,22 @@ def _update(train: Train, shape: Shape, share: int, tokens: int, sharded: bool) 
     }
 
 
+def _fitting(params: Params, shape: Shape, tokens: int) -> list[Line]:
+    """Where a ray's step sizes are fitted: a pass forward and back in float32. A gradient is let go of at once where
+    the tensor's directions are held, else after the pass; counted as if none were."""
+    if not any(one.get("kinds") == "fitted" for one in params.extrapolate.scanned.values()):
+        return []
+    whole = 4 * shape.parameters
+    parts = {
+        "weights": whole,
+        "gradients": whole,
+        "activations": shape.layers * tokens * shape.layer_activations(bf16=False) + shape.forward(tokens),
+        "logits": _LIKELIHOOD_BUFFERS * _LIKELIHOOD,
+        "runtime": _RUNTIME,
+    }
+    return [Line("fitting step sizes", "GPU", parts, "leave out the variant with kinds: fitted")]
+
+
 def _after(params: Params, shape: Shape, prompt: int, scored: int) -> list[Line]:
     train, evaluate, whole = params.train, params.evaluate, 4 * shape.parameters
     tokens = prompt + train.max_completion_length
@@ -205,6 +222,7 @@ def _after(params: Params, shape: Shape, prompt: int, scored: int) -> list[Line]
             {**one, "forward passes": passes, "blocks beyond": max(0, memory - passes)},
             alone,
         ),
+        *_fitting(params, shape, min(asked * tokens, max(tokens, _FITTED))),
         Line("backtest", "host", {"next-token distributions": compared}, "lower train.completions"),
         Line("Gram and sums", "host", {"buffers, at most": memory}, "lower extrapolate.memory"),
         Line("Gram and sums", "GPU", {"blocks": memory, "runtime": _RUNTIME}, "lower extrapolate.memory"),

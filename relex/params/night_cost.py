@@ -19,6 +19,7 @@ from relex.params.load import Params
 from relex.params.stand_in import Rates, Shape, measure
 from relex.stages.base.params import Base, EmbeddedBase
 from relex.stages.base.symbols import SYMBOLS
+from relex.stages.diagnose.params import FIT_STEPS
 from relex.stages.train.params import Train
 
 _ENGINE_SECONDS = 30.0  # until an engine answers
@@ -110,8 +111,12 @@ def seconds(params: Params, need: DiskNeed, rows: int | None, rates: Rates, disk
     proof = (rows or 0) * longest * rates.generated + _ENGINE_SECONDS
     if params.evaluate.budget.minutes is not None:
         proof = min(proof, 60 * params.evaluate.budget.minutes)
-    # The scan reads every drawn completion once per horizon: a forward pass, a third of a training step.
-    scan = drawn * params.diagnose.scan_horizons * (_prompt(params) + completion) * rates.trained / 3
+    # A scan reads every drawn completion once per horizon: a forward pass, a third of a training step. Step sizes are
+    # fitted by whole ones on half of the completions.
+    rays = params.extrapolate.scanned
+    fits = sum(one.get("kinds") == "fitted" for one in rays.values())
+    read = params.diagnose.scan_horizons * (1 + len(rays)) / 3 + FIT_STEPS * fits / 2
+    scan = drawn * read * (_prompt(params) + completion) * rates.trained
     return {
         "base": pretraining * rates.trained + need.base / disk,
         "train": training + drawn * completion * rates.generated + (need.trajectory + need.training_state) / disk,

@@ -15,6 +15,7 @@ LOGITS_BYTES = 256 << 20
 _SMALL = 20_000_000  # parameters
 # Tokens of one batch, prompts included: on a processor small batches stay in its caches.
 _TOKENS = {"cpu": 2048, "cuda": 16384}
+GRADIENT_TOKENS = 2048  # the same where a pass back follows, for which every layer's activations are kept
 
 
 def log_likelihoods(
@@ -110,7 +111,8 @@ def _batch_passes(
     gradients: bool,
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
     positions = logits_bytes // (4 * model.config.get_text_config().vocab_size)
-    for batch in _batches(prompts, completions, positions, _TOKENS.get(device.type, 4096)):
+    most = GRADIENT_TOKENS if gradients else _TOKENS.get(device.type, 4096)
+    for batch in _batches(prompts, completions, positions, most):
         keep = max(len(completions[row]) for row in batch)
         width = max(len(prompts[row]) + len(completions[row]) for row in batch)
         ids = torch.zeros(len(batch), width, dtype=torch.long)

@@ -21,8 +21,8 @@ from relex.core import progress
 from relex.forecast.kinds import group_of
 from relex.policy.likelihood import backward
 from relex.stages.diagnose.moving_model import MovingModel
+from relex.stages.diagnose.params import FIT_STEPS
 
-STEPS = 40
 RATE = 0.15  # of the logarithm of a size, a step of Adam's: a factor of 400 in all of them at most
 FEWEST = 8  # problems with right completions; below, sizes would learn those problems
 DIGITS = 3  # of a size that are kept: more depend on the machine
@@ -65,7 +65,7 @@ def fitted_sizes(moving: MovingModel, names: Sequence[str], right: Right, temper
     groups = sorted({group_of(name) for name in names})
     logs = torch.zeros(len(groups), dtype=torch.float64)
     adam = torch.optim.Adam([logs], lr=RATE, maximize=True)
-    for _ in progress.bar(range(STEPS), desc="fitting step sizes", unit="step"):
+    for _ in progress.bar(range(FIT_STEPS), desc="fitting step sizes", unit="step"):
         sizes = dict(zip(groups, logs.exp().tolist(), strict=True))
         model = moving.between({name: sizes[group_of(name)] for name in names})
         with moving.derivatives() as slopes:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from relex.core.section import Natural, Positive, PositiveFloat, Section, Share
 
+FIT_STEPS = 40  # gradient steps in which step sizes are fitted
+
 
 class Diagnose(Section):
     """Stage diagnose: how far the forecast can be trusted."""
