@@ -74,6 +74,24 @@ def test_what_does_not_fit_names_the_phase_and_the_setting() -> None:
     assert "scan and backtest does not fit" in said
 
 
+def test_fitting_step_sizes_is_counted_where_a_ray_has_them_fitted() -> None:
+    params = load(ROOT / "params.yaml")
+    shape = shape_of(params.base, ROOT)
+    assert shape is not None
+    machine = Machine.parse("1x80GiB")
+
+    def fitting(rays: str, variants: tuple[object, ...]) -> list[int]:
+        extrapolate = params.extrapolate.model_copy(update={"rays": rays, "variants": variants})
+        changed = params.model_copy(update={"extrapolate": extrapolate})
+        lines = ledger(changed, shape, machine, processes=1, sharded=False, prompt=8)
+        return [line.total for line in lines if line.phase == "fitting step sizes"]
+
+    (found,) = fitting("auto", params.extrapolate.variants)
+    assert found > 2 * 4 * shape.parameters
+    assert fitting("auto", params.extrapolate.variants[:1]) == []
+    assert fitting("named", ()) == []
+
+
 def test_a_line_grows_with_the_setting_that_it_names() -> None:
     params = load(PROFILES / "qwen3-8b-base.yaml")
     shape = shape_of(params.base, ROOT)
