@@ -84,7 +84,7 @@ def _campaign(seed: int, options: Mapping[str, Any]) -> Campaign:
         if not (STUDY / true / EVALUATION_METRICS).is_file():
             _true(true, changes, options["true_steps"], options["every"])
         curve = _curve(STUDY / true)
-    return Campaign(seed, _ledger(folder), curve, options["true_steps"])
+    return Campaign(seed, _ledger(folder), curve, curve[-1].step if curve else 0)
 
 
 def _changes(seed: int, options: Mapping[str, Any]) -> dict[str, Any]:

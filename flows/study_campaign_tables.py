@@ -32,8 +32,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Campaign:
-    """One campaign. rows: its ledger. curve: true RLVR from the same base, () where there is none; true_steps: its
-    end."""
+    """One campaign. rows: its ledger. curve: true RLVR from the same base, () where there is none; true_steps: the
+    last of it."""
 
     seed: int
     rows: Sequence[dict[str, Any]]
