@@ -80,6 +80,8 @@ def true_run(name: str, changes: Mapping[str, Any], steps: int) -> None:
         "train.budget.steps": steps,
         "train.window": {"first": steps // 2, "last": steps, "every": steps - steps // 2},
         "extrapolate.targets": [2 * steps],
+        "extrapolate.rays": "named",
+        "extrapolate.variants": [],
         "diagnose.scan_horizons": 0,
         "diagnose.backtest": [],
     }

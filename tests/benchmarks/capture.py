@@ -35,6 +35,7 @@ def write_params(source: Path, out: Path, steps: int, first: int) -> None:
     document["train"]["window"] = {"first": first, "last": steps, "every": 1}
     document["extrapolate"]["targets"] = [2 * steps]
     document["diagnose"]["scan_horizons"] = 0
+    document["extrapolate"] |= {"rays": "named", "variants": []}
     with open(out, "w", encoding="utf-8") as handle:
         yaml.dump(document, handle)
 

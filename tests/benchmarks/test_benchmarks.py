@@ -97,6 +97,7 @@ def test_the_forming_benchmark_tells_both_ways_apart_and_their_rows_are_alike(tm
         "train.warmup_steps": 1,
         "train.window": {"first": 1, "last": 4, "every": 1},
         "extrapolate.targets": [8, 12, 16],
+        "extrapolate.rays": "named",
         "extrapolate.variants": [],
         "evaluate.backend": "transformers",
         "evaluate.engines": 1,

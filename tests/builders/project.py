@@ -34,6 +34,7 @@ SMALL = {
     "train.window": {"first": 1, "last": 6, "every": 1},
     "train.completions": {"prompts": 10, "samples": 2},
     "extrapolate.targets": [12, 24],
+    "extrapolate.rays": "named",
     "extrapolate.variants": [],
     "evaluate.engines": 1,
     "nights.budget": {"hops": 1},

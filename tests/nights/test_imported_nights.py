@@ -50,6 +50,7 @@ SETTINGS = {
         "completions": {"prompts": 10, "samples": 2},
     },
     "extrapolate.targets": [60, END],
+    "extrapolate.rays": "named",
     "extrapolate.variants": [],
     "evaluate.backend": "transformers",
     "evaluate.engines": 1,

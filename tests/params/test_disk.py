@@ -51,7 +51,7 @@ def test_the_need_follows_window_codec_targets_and_base(params: Params, tmp_path
     parameters = embedded_parameters(params.base.source)
     assert params.train.codec == "float16"
     assert need.trajectory == 12 * parameters * 2
-    assert need.candidates == 10 * need.base == 10 * 4 * parameters  # five targets by two rays
+    assert need.candidates == 15 * need.base == 15 * 4 * parameters  # five targets by three rays
     assert need.training_state == 2 * 3 * 4 * parameters
     assert need.total > need.trajectory + need.candidates + need.training_state
     named = params.extrapolate.model_copy(update={"targets": (90, 180, 300, 450, 630)})

@@ -27,6 +27,7 @@ SECTION = {
     "train.warmup_steps": 1,
     "train.window": {"first": 1, "last": 6, "every": 1},
     "extrapolate.targets": [12, 24],
+    "extrapolate.rays": "named",
     "extrapolate.variants": [],
     "extrapolate.device": "cpu",
 }

@@ -28,6 +28,7 @@ SECTION = {
     "train.warmup_steps": 1,
     "train.window": {"first": 1, "last": 6, "every": 1},
     "extrapolate.targets": [12, 24, 36, 48, 240],
+    "extrapolate.rays": "named",
     "extrapolate.variants": [{"name": "late", "anchor": "last", "rank": "full", "first": 4}],
     "extrapolate.device": "cpu",
 }
