@@ -181,9 +181,10 @@ def test_the_portfolio_goes_where_the_scan_points_on_each_ray(project: Path) -> 
     ]
     auto = {"extrapolate.rays": "auto", "extrapolate.targets": "auto", "extrapolate.variants": variants}
     params = write_params(project, {**SECTION, **auto})
-    scanned = {"late": {}, "fitted": {"rank": "full", "kinds": "fitted"}, "poor": {"rank": "full"}}
-    assert {name: one.get("kinds") for name, one in params.extrapolate.scanned.items()} == {
-        name: one.get("kinds") for name, one in scanned.items()
+    assert params.extrapolate.scanned == {
+        "late": {"anchor": "last", "first": 4},
+        "fitted": {"rank": "full", "kinds": "fitted"},
+        "poor": {"rank": "full"},
     }
     rays = {
         "late": {"suggested": 20, "judged": -0.5},
