@@ -31,6 +31,7 @@ from relex.core.atomic import read_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, HOP, PARAMS, TRAIN_METRICS
 from relex.params.load import load
+from relex.params.proof_ahead import racers_of
 from relex.retention.folders import STUDY
 from relex.stages.evaluate.planned import expected_rooms, unlimited
 
@@ -137,8 +138,8 @@ def reported_whole(targets: Sequence[int]) -> dict[str, Any]:
             expected="suites that are splits of the problems",
             todo="leave out the others",
         )
-    candidates = params.extrapolate.model_copy(update={"targets": tuple(targets)}).target_count
-    return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, candidates, champion=True)}
+    racers = racers_of(params.extrapolate.model_copy(update={"targets": tuple(targets)}))
+    return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, racers, champion=True)}
 
 
 def seeded(seed: int) -> dict[str, int]:

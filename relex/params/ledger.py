@@ -189,7 +189,7 @@ def _update(train: Train, shape: Shape, share: int, tokens: int, sharded: bool) 
 def _fitting(params: Params, shape: Shape, tokens: int) -> list[Line]:
     """Where a ray's step sizes are fitted: a pass forward and back in float32. A gradient is let go of at once where
     the tensor's directions are held, else after the pass; counted as if none were."""
-    if not any(one.get("kinds") == "fitted" for one in params.extrapolate.scanned.values()):
+    if not params.extrapolate.fits:
         return []
     whole = 4 * shape.parameters
     parts = {

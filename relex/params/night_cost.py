@@ -113,8 +113,7 @@ def seconds(params: Params, need: DiskNeed, rows: int | None, rates: Rates, disk
         proof = min(proof, 60 * params.evaluate.budget.minutes)
     # A scan reads every drawn completion once per horizon: a forward pass, a third of a training step. Step sizes are
     # fitted by whole ones on half of the completions.
-    rays = params.extrapolate.scanned
-    fits = sum(one.get("kinds") == "fitted" for one in rays.values())
+    rays, fits = params.extrapolate.scanned, params.extrapolate.fits
     read = params.diagnose.scan_horizons * (1 + len(rays)) / 3 + FIT_STEPS * fits / 2
     scan = drawn * read * (_prompt(params) + completion) * rates.trained
     return {

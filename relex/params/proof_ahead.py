@@ -9,6 +9,7 @@ from __future__ import annotations
 from relex.core.errors import InputError
 from relex.params.load import Params
 from relex.proof.plan import Plan
+from relex.proof.race import Racers
 from relex.proof.rounds import Room
 from relex.stages.evaluate import planned
 from relex.stages.evaluate.params import Evaluate
@@ -22,7 +23,7 @@ def most_rows(params: Params) -> int | None:
     rooms, limit = _rooms(params.problems, params.evaluate), _limit(params.evaluate, params.train)
     if rooms is None:
         return None
-    most = planned.unlimited(params.evaluate, rooms, params.extrapolate.target_count, True)
+    most = planned.unlimited(params.evaluate, rooms, racers_of(params.extrapolate), True)
     return most if limit is None else min(most, limit)
 
 
@@ -31,9 +32,9 @@ def sentences(params: Params) -> list[str]:
     rooms, limit = _rooms(params.problems, params.evaluate), _limit(params.evaluate, params.train)
     if rooms is None or too_small(params.problems, params.train, params.extrapolate, params.evaluate):
         return []
-    candidates = params.extrapolate.target_count
-    plan = _plan(rooms, params.evaluate, candidates, limit)
-    return planned.sentence(params.evaluate, params.decide, rooms, plan, candidates, True, limit).splitlines()
+    racers = racers_of(params.extrapolate)
+    plan = _plan(rooms, params.evaluate, racers, limit)
+    return planned.sentence(params.evaluate, params.decide, rooms, plan, racers, True, limit).splitlines()
 
 
 def too_small(problems: Problems, train: AnyTrain, extrapolate: Extrapolate, evaluate: Evaluate) -> list[InputError]:
@@ -42,10 +43,15 @@ def too_small(problems: Problems, train: AnyTrain, extrapolate: Extrapolate, eva
     if rooms is None:
         return []
     try:
-        _plan(rooms, evaluate, extrapolate.target_count, _limit(evaluate, train))
+        _plan(rooms, evaluate, racers_of(extrapolate), _limit(evaluate, train))
     except InputError as error:
         return [error]
     return []
+
+
+def racers_of(extrapolate: Extrapolate) -> Racers:
+    """How many will race."""
+    return Racers(extrapolate.target_count - extrapolate.control_count, extrapolate.control_count)
 
 
 def _rooms(problems: Problems, evaluate: Evaluate) -> tuple[Room, ...] | None:
@@ -57,5 +63,5 @@ def _limit(evaluate: Evaluate, train: AnyTrain) -> int | None:
     return planned.row_budget(evaluate, train.rollouts, None)
 
 
-def _plan(rooms: tuple[Room, ...], evaluate: Evaluate, candidates: int, limit: int | None) -> Plan:
-    return planned.planned(evaluate, rooms, candidates, True, limit)
+def _plan(rooms: tuple[Room, ...], evaluate: Evaluate, racers: Racers, limit: int | None) -> Plan:
+    return planned.planned(evaluate, rooms, racers, True, limit)

@@ -29,13 +29,18 @@ def log_likelihoods(
     """Sum over a completion's tokens of log p(token | prompt, earlier tokens), one per pair, [N] float64, in nats.
 
     prompts, completions: token ids, N of each, none empty. temperature divides the logits, as when sampling. Pairs
-    of like length go together, padded on the left; the logits of one batch stay under `logits_bytes`.
+    that are alike, of which a model that is nearly sure samples many, go through the model once. Those of like length
+    go together, padded on the left; the logits of one batch stay under `logits_bytes`.
     """
-    found = np.zeros(len(completions))
-    for batch, scores, ids, wanted in _passes(model, prompts, completions, temperature, logits_bytes):
+    known: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    pairs = ((tuple(prompt), tuple(completion)) for prompt, completion in zip(prompts, completions, strict=True))
+    distinct = [known.setdefault(pair, len(known)) for pair in pairs]
+    found = np.zeros(len(known))
+    once = [prompt for prompt, _ in known], [completion for _, completion in known]
+    for batch, scores, ids, wanted in _passes(model, *once, temperature, logits_bytes):
         each = scores.gather(2, ids[:, :, None]).squeeze(2).cpu()
         found[batch] = torch.where(wanted, each, 0.0).double().sum(dim=1).numpy()
-    return found
+    return found[distinct]
 
 
 def next_token_log_probabilities(

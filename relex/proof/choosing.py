@@ -22,6 +22,9 @@ def choose(night: Night) -> Generator[Ask, None, str | None]:
         answers = yield from _look(night, look, [*racing, *beside])
         # Of the controls' answers nothing follows for the others.
         behind = race.behind({name: answers[name] for name in racing}), race.behind(answers)
+        if number >= race.HALVED:
+            candidates = {name: answers[name] for name in racing if name != OBSERVED}
+            behind[0].update(candidates.keys() - race.better_half(candidates))
         racing, beside = _stay(night, racing, behind[0], number), _stay(night, beside, behind[1], number)
         left = {name: answers[name] for name in racing if name != OBSERVED}
         if len(left) < 2:

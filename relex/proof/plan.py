@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from relex.proof.race import Racers, most_raced
 from relex.proof.roles import CHOOSE, GATE, OOD, TEST
-from relex.proof.rounds import Room
+from relex.proof.rounds import Room, looks
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,18 @@ class Plan:
         return found
 
 
-def most_rows(plan: Plan, rooms: Iterable[Room], candidates: int, champion: bool, everything: bool) -> int:
+def most_rows(plan: Plan, rooms: Iterable[Room], racers: Racers, champion: bool, everything: bool) -> int:
     """Rows that the plan can take at most, with the report.
 
-    candidates: how many race, beside the last observed checkpoint. everything: the report asks every model
-    (`evaluate.report: all`), not the winner and those it met alone.
+    everything: the report asks every model (`evaluate.report: all`), not the winner and those it met alone.
     """
     met = 3 + champion  # winner, last observed, base, champion
-    everyone = candidates + 2 + champion
+    everyone = racers.candidates + racers.controls + 2 + champion
     reported = everyone if everything else met
-    total = 0
+    rooms = list(rooms)
+    total = most_raced(looks([room for room in rooms if room.role == CHOOSE], plan.first, plan.race), racers)
     for room in rooms:
-        if room.role == CHOOSE:
-            asked = (candidates + 1) * min(plan.race, room.samples)
-        elif room.role == GATE:
+        if room.role == GATE:
             asked = 3 * min(plan.gate, room.samples)
         elif room.role == OOD:
             proof, report = min(plan.guards, room.samples), room.reported
@@ -59,7 +58,7 @@ def most_rows(plan: Plan, rooms: Iterable[Room], candidates: int, champion: bool
     return total
 
 
-def within(plan: Plan, budget: int, rooms: Iterable[Room], candidates: int, champion: bool, everything: bool) -> Plan:
+def within(plan: Plan, budget: int, rooms: Iterable[Room], racers: Racers, champion: bool, everything: bool) -> Plan:
     """The largest plan, at most `plan`, that `budget` rows suffice for: samples are halved, the race's first.
 
     ValueError with the rows of the smallest plan when they do not suffice for that.
@@ -67,7 +66,7 @@ def within(plan: Plan, budget: int, rooms: Iterable[Room], candidates: int, cham
     rooms = list(rooms)
 
     def fits(one: Plan) -> bool:
-        return most_rows(one, rooms, candidates, champion, everything) <= budget
+        return most_rows(one, rooms, racers, champion, everything) <= budget
 
     while not fits(plan):
         if plan.race > 1 and plan.race >= plan.gate // 4:
@@ -77,5 +76,5 @@ def within(plan: Plan, budget: int, rooms: Iterable[Room], candidates: int, cham
         elif plan.race > 1:
             plan = replace(plan, race=plan.race // 2)
         else:
-            raise ValueError(most_rows(plan, rooms, candidates, champion, everything))
+            raise ValueError(most_rows(plan, rooms, racers, champion, everything))
     return plan

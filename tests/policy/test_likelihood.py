@@ -39,6 +39,20 @@ def test_likelihoods_equal_those_of_single_sequences(temperature, logits_bytes):
         assert value == pytest.approx(wanted, abs=1e-4)
 
 
+def test_pairs_that_are_alike_go_through_the_model_once():
+    model = tiny_llama(initializer_range=0.5)
+    once = log_likelihoods(model, PROMPTS, COMPLETIONS)
+    rows: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _module, _args, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    order = [2, 0, 0, 3, 2, 1, 0]
+    found = log_likelihoods(model, [PROMPTS[at] for at in order], [COMPLETIONS[at] for at in order])
+    assert found.tolist() == once[order].tolist()
+    assert sum(rows) == len(PROMPTS)
+    assert log_likelihoods(model, [], []).shape == (0,)
+
+
 @pytest.mark.parametrize("logits_bytes", [1, 1 << 28])
 def test_the_gradient_is_that_of_the_weighted_sum_however_it_is_batched(logits_bytes):
     model, shares = tiny_llama(initializer_range=0.5), np.array([0.5, 0.25, 0.0, 0.25])

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from relex.proof.answers import Marks
 from relex.proof.night import Ask, Player
 from relex.proof.plan import Plan
 from relex.proof.policy import Outcome, play
+from relex.proof.race import Racers, most_raced
 from relex.proof.roles import CHOOSE, GATE, OOD
-from relex.proof.rounds import Room
+from relex.proof.rounds import Room, looks, rows_of
 from relex.proof.rules import Rules
 
 RULES = Rules(alpha=0.05, min_gain=0.01, max_ood_loss=0.02, ood_alpha=0.1, max_truncated=0.05)
@@ -81,6 +84,33 @@ def test_a_clear_night_takes_few_rows() -> None:
 def test_the_same_rows_are_asked_for_in_the_same_order() -> None:
     rows = Rows({"base": 0.3, "observed": 0.4, "step_100": 0.45, "step_300": 0.5})
     assert finish(rows, players(*rows._shares)) == finish(rows, players(*rows._shares))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.2, 0.9, 0.95, 0.998, 1.0]), min_size=1, max_size=16),
+    st.lists(st.sampled_from([0.2, 0.95, 1.0]), max_size=2),
+)
+def test_a_race_takes_no_more_than_was_planned_for_however_near_they_are(
+    shares: list[float], controls: list[float]
+) -> None:
+    racing = {f"step_{100 + at}": share for at, share in enumerate(shares)}
+    beside = {f"control_{at}": share for at, share in enumerate(controls)}
+    rows = Rows({"base": 0.9, "observed": 0.95, **racing, **beside})
+    _, asks = finish(rows, players(*rows._shares))
+    asked: dict[str, int] = {}
+    for ask in asks:
+        if ask.purpose == "race":
+            asked.update(dict.fromkeys(ask.models, rows_of(ask.asked)))
+    played = looks(ROOMS[:1], PLAN.first, PLAN.race)
+    assert sum(asked.values()) <= most_raced(played, Racers(len(racing), len(beside)))
+
+
+def test_nearly_equal_candidates_do_not_all_race_to_the_end() -> None:
+    rows = Rows({"base": 0.9, "observed": 0.99, **{f"step_{100 + at}": 0.99 for at in range(15)}})
+    _, asks = finish(rows, players(*rows._shares))
+    raced = [(len(ask.models), ask.asked) for ask in asks if ask.purpose == "race"]
+    assert [models - 1 for models, _ in raced[:4]] == [15, 15, 8, 4]
 
 
 def test_the_order_of_the_players_changes_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relex.proof.answers import Answers
-from relex.proof.race import behind, equivalent, standing
+from relex.proof.race import behind, better_half, equivalent, standing
 
 
 def answers(*right: int, samples: int = 4) -> Answers:
@@ -24,6 +24,12 @@ def test_models_that_answer_alike_are_equivalent_once_enough_was_asked() -> None
     few, many = answers(*[4, 0] * 10), answers(*[4, 0] * 200)
     assert not equivalent({"one": few, "other": few}, 0.01)
     assert equivalent({"one": many, "other": many}, 0.01)
+
+
+def test_the_better_half_of_equals_are_those_named_first() -> None:
+    alike = {name: answers(*[4] * 10) for name in "abcde"}
+    assert better_half(alike) == {"a", "b", "c"}
+    assert better_half(alike | {"f": answers(*[4] * 9, 3), "a": answers(*[0] * 10)}) == {"b", "c", "d"}
 
 
 def test_a_standing_has_an_interval_within_a_share() -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from relex.core import progress
 from relex.forecast.kinds import group_of
+from relex.policy.completions import RIGHT
 from relex.policy.likelihood import backward
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.stages.diagnose.params import FIT_STEPS
@@ -44,7 +45,7 @@ def right_of(table: pa.Table, problems: Sequence[str]) -> Right:
     wanted, counts, owner = set(problems), dict[tuple[str, tuple[int, ...]], int](), dict[str, int]()
     prompts: dict[str, list[int]] = {}
     for row in table.select(["problem_id", "prompt_tokens", "completion_tokens", "reward"]).to_pylist():
-        if row["reward"] > 0.5 and (name := row["problem_id"]) in wanted:
+        if row["reward"] > RIGHT and (name := row["problem_id"]) in wanted:
             key = name, tuple(row["completion_tokens"])
             counts[key] = counts.get(key, 0) + 1
             owner[name] = owner.get(name, 0) + 1

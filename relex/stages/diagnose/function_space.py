@@ -20,6 +20,7 @@ from relex.core.choices import Device
 from relex.forecast.backtest import held_out_weights
 from relex.forecast.subspace import Array
 from relex.forecast.weights import Forecast
+from relex.policy.completions import RIGHT
 from relex.policy.likelihood import log_likelihoods, next_token_log_probabilities
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.window.rows import Window
@@ -53,7 +54,7 @@ def function_backtest(
         window, lambda name: points(grams[name], window.steps, counts, how), device=device, budget=budget
     )
     prompts, completions = table.column("prompt_tokens").to_pylist(), table.column("completion_tokens").to_pylist()
-    right = np.flatnonzero(table.column("reward").to_numpy() > 0.5)
+    right = np.flatnonzero(table.column("reward").to_numpy() > RIGHT)
     chosen = _bounded(completions, moving.model.config.get_text_config().vocab_size)
 
     bar = progress.bar(range(1 + 2 * len(counts)), desc="backtest in next-token distributions", unit="model")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from relex.core import progress
 from relex.forecast.subspace import Array
+from relex.policy.completions import RIGHT
 from relex.policy.likelihood import log_likelihoods
 from relex.stages.diagnose.moving_model import MovingModel
 
@@ -55,31 +56,57 @@ def statistics(
     importance estimate; effective_samples: mean over prompts of (sum w)^2 / sum w^2.
     """
     by_prompt = _per_prompt(likelihoods, sampled, rewards, problems)
-    means = {name: _mean(values, slice(None)) for name, values in by_prompt.items()}
-    draws = np.random.default_rng(_SEED).integers(0, len(set(problems)), (RESAMPLES, len(set(problems))))
     return {
         "horizons": list(steps),
         "prompts": len(set(problems)),
-        "completions": {"right": int((rewards > 0.5).sum()), "wrong": int((rewards <= 0.5).sum())},
-        **{name: _json(values) for name, values in means.items()},
-        "peaks": {
-            name: _peak(by_prompt[name], means[name], steps, draws) for name in ("right", "margin", "expected_reward")
-        },
+        "completions": {"right": int((rewards > RIGHT).sum()), "wrong": int((rewards <= RIGHT).sum())},
+        **_curves(by_prompt, steps, ("right", "margin", "expected_reward")),
     }
+
+
+def right_statistics(likelihoods: Array, problems: Sequence[str], steps: Sequence[int]) -> dict[str, Any]:
+    """The curve `right` of `statistics` and its peak, out of right completions alone: likelihoods [P, N]."""
+    by_prompt = {"right": _within(likelihoods, *_numbered(problems))}
+    return {"horizons": list(steps), **_curves(by_prompt, steps, ("right",))}
+
+
+def mean_right(likelihoods: Array, problems: Sequence[str], among: Sequence[str]) -> list[float | None]:
+    """At each horizon [P] the mean of likelihoods [P, N] of right completions within a problem, then over those of the
+    problems `among` that have any; None where none has."""
+    numbers, count = _numbered(problems)
+    names = np.unique(np.asarray(problems))
+    return _json(_mean(_within(likelihoods, numbers, count), np.isin(names, list(among))))
+
+
+def _curves(by_prompt: Mapping[str, Array], steps: Sequence[int], peaked: Sequence[str]) -> dict[str, Any]:
+    """Means over prompts, and the peaks of those named."""
+    means = {name: _mean(values, slice(None)) for name, values in by_prompt.items()}
+    count = next(iter(by_prompt.values())).shape[1]
+    draws = np.random.default_rng(_SEED).integers(0, count, (RESAMPLES, count))
+    return {
+        **{name: _json(values) for name, values in means.items()},
+        "peaks": {name: _peak(by_prompt[name], means[name], steps, draws) for name in peaked},
+    }
+
+
+def _numbered(problems: Sequence[str]) -> tuple[NDArray[np.int64], int]:
+    """Each row's problem by number [N], in the order of their names, and how many there are."""
+    names, index = np.unique(np.asarray(problems), return_inverse=True)
+    return index, len(names)
+
+
+def _within(values: Array, index: NDArray[np.int64], count: int) -> Array:
+    """Means [P, count] of values [P, N] within a prompt; NaN where it has none."""
+    totals = np.zeros((len(values), count))
+    np.add.at(totals.T, index, values.T)
+    sizes = np.bincount(index, minlength=count).astype(float)
+    return np.where(sizes > 0, totals / np.maximum(sizes, 1.0), np.nan)
 
 
 def _per_prompt(likelihoods: Array, sampled: Array, rewards: Array, problems: Sequence[str]) -> dict[str, Array]:
     """Curves [P, prompts]; NaN where a prompt has no such completion."""
-    _, index = np.unique(np.asarray(problems), return_inverse=True)
-    count = int(index.max()) + 1
-    right = rewards > 0.5
-
-    def mean_of(which: NDArray[np.bool_]) -> Array:
-        totals = np.zeros((len(likelihoods), count))
-        np.add.at(totals.T, index[which], likelihoods[:, which].T)
-        sizes = np.bincount(index[which], minlength=count).astype(float)
-        return np.where(sizes > 0, totals / np.maximum(sizes, 1.0), np.nan)
-
+    index, count = _numbered(problems)
+    right = rewards > RIGHT
     ratios = likelihoods - sampled
     highest = np.full((len(likelihoods), count), -np.inf)
     np.maximum.at(highest.T, index, ratios.T)
@@ -91,7 +118,10 @@ def _per_prompt(likelihoods: Array, sampled: Array, rewards: Array, problems: Se
         return found
 
     mass = total_of(weights)
-    found = {"right": mean_of(right), "wrong": mean_of(~right)}
+    found = {
+        "right": _within(likelihoods[:, right], index[right], count),
+        "wrong": _within(likelihoods[:, ~right], index[~right], count),
+    }
     found["margin"] = found["right"] - found["wrong"]
     found["expected_reward"] = total_of(weights * rewards) / mass
     found["effective_samples"] = mass**2 / total_of(weights**2)
@@ -114,17 +144,6 @@ def _peak(values: Array, mean: Array, steps: Sequence[int], draws: NDArray[np.in
     low, high = np.quantile(np.asarray(steps)[tops], [0.05, 0.95], method="nearest")
     top = int(np.argmax(mean))
     return {"horizon": int(steps[top]), "low": int(low), "high": int(high), "value": float(mean[top])}
-
-
-def mean_right(likelihoods: Array, rewards: Array, problems: Sequence[str], judges: Sequence[str]) -> float | None:
-    """Mean of the log-likelihoods [N] of right completions within a problem, then over those of the problems `judges`
-    that have any; None where none has."""
-    found: dict[str, list[float]] = {}
-    wanted = set(judges)
-    for value, reward, name in zip(likelihoods, rewards, problems, strict=True):
-        if reward > 0.5 and name in wanted:
-            found.setdefault(name, []).append(float(value))
-    return float(np.mean([np.mean(values) for values in found.values()])) if found else None
 
 
 def _json(values: Array) -> list[float | None]:

@@ -9,6 +9,7 @@ from relex.core.errors import InputError
 from relex.proof.level_over_nights import share_of_level
 from relex.proof.plan import Plan, most_rows, within
 from relex.proof.power import problems_to_show_no_loss, provable
+from relex.proof.race import Racers
 from relex.proof.roles import CHOOSE, GATE, OOD, TEST
 from relex.proof.rounds import Room
 from relex.proof.rules import Rules
@@ -30,13 +31,14 @@ def rooms_of(suites: Iterable[Suite]) -> tuple[Room, ...]:
     return tuple(Room.read(suite.name, suite.protocol()) for suite in suites)
 
 
-def racers(contestants: Iterable[Contestant]) -> int:
-    """How many race beside the last observed checkpoint: candidates, and the controls, which cost as many rows."""
-    return sum(each.kind in ("candidate", "control") for each in contestants)
+def racing(contestants: Iterable[Contestant]) -> Racers:
+    """How many race beside the last observed checkpoint."""
+    kinds = [each.kind for each in contestants]
+    return Racers(kinds.count("candidate"), kinds.count("control"))
 
 
 def planned(
-    settings: Evaluate, rooms: tuple[Room, ...], candidates: int, champion: bool, rows: int | None, look: int = 1
+    settings: Evaluate, rooms: tuple[Room, ...], racers: Racers, champion: bool, rows: int | None, look: int = 1
 ) -> Plan:
     """The largest plan that `rows` allow, None for no limit; InputError when they do not allow the smallest one.
 
@@ -47,7 +49,7 @@ def planned(
         return plan
     everything = settings.report == "all"
     try:
-        return within(plan, rows, rooms, candidates, champion, everything)
+        return within(plan, rows, rooms, racers, champion, everything)
     except ValueError as error:
         raise InputError(
             "the budget does not reach for one sample of each problem of the proof, and the report",
@@ -58,9 +60,9 @@ def planned(
         ) from None
 
 
-def unlimited(settings: Evaluate, rooms: tuple[Room, ...], candidates: int, champion: bool) -> int:
+def unlimited(settings: Evaluate, rooms: tuple[Room, ...], racers: Racers, champion: bool) -> int:
     """Rows that the proof and its report take at most without a budget."""
-    return most_rows(largest(settings), rooms, candidates, champion, settings.report == "all")
+    return most_rows(largest(settings), rooms, racers, champion, settings.report == "all")
 
 
 def row_budget(settings: Evaluate, rollouts: int | None, rows_in_time: int | None) -> int | None:
@@ -104,13 +106,13 @@ def sentence(
     rules: Rules,
     rooms: tuple[Room, ...],
     plan: Plan,
-    candidates: int,
+    racers: Racers,
     champion: bool,
     rows: int | None,
 ) -> str:
     """What the plan can take and prove, with a warning where a budget takes away from what could be proven, and one
     where there are too few problems out of domain."""
-    most = most_rows(plan, rooms, candidates, champion, settings.report == "all")
+    most = most_rows(plan, rooms, racers, champion, settings.report == "all")
     found = provable(rooms, plan, rules)
     lines = [f"the proof: at most {most:,} rows with its report; {found}"]
     if plan.look > 1:
@@ -121,7 +123,7 @@ def sentence(
     most_free = replace(largest(settings), look=plan.look)
     now, free = provable(rooms, plan, rules, 0.5), provable(rooms, most_free, rules, 0.5)
     if rows is not None and now is not None and free is not None and now.gain > free.gain:
-        needed = unlimited(settings, rooms, candidates, champion)
+        needed = unlimited(settings, rooms, racers, champion)
         lines.append(
             f"the proof: WARNING: within {rows:,} rows only a gain of {100 * now.gain:+.1f} points is proven in half "
             f"of the nights; with {needed:,} rows, {100 * free.gain:+.1f} points would be "

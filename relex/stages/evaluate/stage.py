@@ -110,10 +110,10 @@ class Evaluation:
         return plan
 
     def _planned(self, rows: int | None) -> Plan:
-        candidates = planned.racers(self._contestants.values())
+        racers = planned.racing(self._contestants.values())
         champion = CHAMPION in self._contestants
-        plan = planned.planned(self._settings, self._rooms, candidates, champion, rows, self._look)
-        self._say(planned.sentence(self._settings, self._rules, self._rooms, plan, candidates, champion, rows))
+        plan = planned.planned(self._settings, self._rooms, racers, champion, rows, self._look)
+        self._say(planned.sentence(self._settings, self._rules, self._rooms, plan, racers, champion, rows))
         return plan
 
     def _measured(self) -> rate.Rate:

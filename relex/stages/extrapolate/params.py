@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from relex.core.choices import Anchor, Device, Fit, Write
 from relex.core.section import Positive, Section, Share
+from relex.core.sizes import FLOAT32_BYTES
 from relex.window.options import Options
 
 Control = Literal["first-update", "mean-update", "random"]
@@ -77,6 +78,12 @@ class Extrapolate(Options):
         return each * (1 + len(self.controls)) + sum(1 if variant.soup else each for variant in self.variants)
 
     @property
+    def control_count(self) -> int:
+        """How many of those are controls."""
+        each = AUTO_TARGETS if self.targets == "auto" else len(self.targets)
+        return (1 if self.soup else each) * len(self.controls)
+
+    @property
     def scanned(self) -> dict[str, dict[str, Any]]:
         """The rays that diagnose's scan follows beside the section's own: by name what each changes of it."""
         if self.rays == "named":
@@ -84,6 +91,11 @@ class Extrapolate(Options):
         return {
             one.name: one.changes() | ({"kinds": "fitted"} if one.kinds == "fitted" else {}) for one in self.variants
         }
+
+    @property
+    def fits(self) -> int:
+        """How many rays have their step sizes fitted by diagnose."""
+        return sum(one.kinds == "fitted" for one in self.variants) if self.rays == "auto" else 0
 
     def candidate_bytes(self, size: int, parameters: int) -> int:
         """What the candidates take at most, for a base of `size` bytes and so many parameters."""
@@ -93,13 +105,17 @@ class Extrapolate(Options):
         found = [self._ray_bytes(self, size, parameters, each)]
         found += [self._ray_bytes(self.of_variant(variant), size, parameters, each) for variant in self.variants]
         # An amplified update is one direction; a random one is not kept.
-        found += [each * size if kind == "random" else min(4 * parameters, each * size) for kind in self.controls]
+        found += [
+            each * size if kind == "random" else min(FLOAT32_BYTES * parameters, each * size) for kind in self.controls
+        ]
         return sum(found) + size  # the winner's file
 
     @staticmethod
     def _ray_bytes(one: Extrapolate, size: int, parameters: int, targets: int) -> int:
         count = 1 if one.soup else targets
-        return count * size if one.directions is None else min(4 * parameters * one.directions, count * size)
+        return (
+            count * size if one.directions is None else min(FLOAT32_BYTES * parameters * one.directions, count * size)
+        )
 
     def of_variant(self, variant: Variant) -> Extrapolate:
         """The section as the variant changes it."""

@@ -44,8 +44,10 @@ def run(extrapolate: Extrapolate) -> None:
     with timed("extrapolate"):
         asked = extrapolate.targets
         last = Trajectory(workspace.TRAJECTORY).steps[-1]
+        if extrapolate.soup:
+            extrapolate = extrapolate.model_copy(update={"soup": beyond(extrapolate.soup, last)})
         request = Request(auto_targets(workspace.DIAGNOSIS) if asked == "auto" else beyond(asked, last), extrapolate)
-        variants = _variants(extrapolate, request)
+        variants = _variants(extrapolate, request, last)
         controls = Controls(extrapolate.controls, request)
         _extrapolate(
             workspace.TRAJECTORY,
@@ -70,12 +72,18 @@ def run(extrapolate: Extrapolate) -> None:
     print(f"extrapolate: {count} candidates, at steps {listed}{more}; last observed step {last}")
 
 
-def _variants(extrapolate: Extrapolate, request: Request) -> dict[str, Request]:
-    """By name: all at the request's targets, or those that diagnose's scan liked best, each at its own."""
+def _variants(extrapolate: Extrapolate, request: Request, last: int) -> dict[str, Request]:
+    """By name: all at the request's targets, or those that diagnose's scan liked best, each at its own. last: of the
+    window's steps."""
     named = {variant.name: variant.changes() for variant in extrapolate.variants}
+    for changes in named.values():
+        if soup := changes.get("soup"):
+            changes["soup"] = beyond(soup, last)
     if extrapolate.rays == "named":
         return {name: request.vary(**changes) for name, changes in named.items()}
-    variants = {}
+    variants: dict[str, Request] = {}
+    if not named:
+        return variants
     for name, chosen in auto_rays(workspace.DIAGNOSIS).items():
         changes = named[name] | ({"kinds": chosen.kinds} if chosen.kinds else {})
         targets = chosen.targets if extrapolate.targets == "auto" else request.targets

@@ -53,10 +53,19 @@ def grid_around(horizon: int, last: int) -> tuple[int, ...]:
     return tuple(sorted({max(round(factor * horizon), last + 1) for factor in GRID}))
 
 
-def beyond(targets: tuple[int, ...], last: int) -> tuple[int, ...]:
-    """The named targets that lie beyond the window's last step: a training that goes on may have passed the nearest
-    ones. Where it has passed them all, all of them, for the window itself says then what is wrong."""
-    left = tuple(target for target in targets if target > last)
-    if len(left) < len(targets):
-        print(f"extrapolate: the window ends at step {last}; of the targets named, {len(left)} lie beyond it")
-    return left or targets
+def beyond(steps: tuple[int, ...], last: int) -> tuple[int, ...]:
+    """Of the steps that were named, those beyond the window's last one: a training that goes on may have passed the
+    nearest. Once it has passed them all they are doubled, and again, until one lies beyond: a night whose turn it is to
+    forecast must not fail because those before it were refused."""
+    if not steps:
+        return steps
+    factor = 1
+    while factor * max(steps) <= last:
+        factor *= 2
+    left = tuple(factor * step for step in steps if factor * step > last)
+    if factor > 1 or len(left) < len(steps):
+        why = (
+            f"of the steps named, {len(left)} lie beyond it" if factor == 1 else f"past all steps named: {factor} times"
+        )
+        print(f"extrapolate: the window ends at step {last}, {why}: {', '.join(str(step) for step in left)}")
+    return left

@@ -72,6 +72,22 @@ def test_the_peak_has_an_interval_that_holds_it_and_narrows_with_prompts():
     assert widths[1] < widths[0]
 
 
+def test_right_completions_alone_give_the_same_curve_and_peak_and_judge_by_problem():
+    generator = np.random.default_rng(3)
+    names, rewards = [f"p{at // 3}" for at in range(30)], np.resize([1.0, 0.0, 1.0, 1.0], 30)
+    likelihoods, steps = generator.normal(-3, 1, (4, 30)), [10, 20, 40, 80]
+    whole = scan.statistics(likelihoods, np.zeros(30), rewards, names, steps)
+    right = rewards > 0.5
+    named = [name for name, one in zip(names, right, strict=True) if one]
+    alone = scan.right_statistics(likelihoods[:, right], named, steps)
+    assert alone["right"] == whole["right"]
+    assert alone["peaks"] == {"right": whole["peaks"]["right"]}
+    judged = scan.mean_right(likelihoods[:, right], named, ["p1", "p4", "p9", "absent"])
+    within = [[value for value, name in zip(likelihoods[2, right], named, strict=True) if name == one] for one in names]
+    wanted = np.mean([np.mean(within[names.index(one)]) for one in ("p1", "p4", "p9")])
+    assert judged[2] == pytest.approx(wanted)
+
+
 def test_without_right_completions_nothing_is_suggested():
     found = scan.statistics(np.zeros((2, 3)), np.zeros(3), np.zeros(3), ["a", "b", "b"], [1, 2])
     assert scan.suggested(found) is None

@@ -8,7 +8,23 @@ import pytest
 
 from relex.core.errors import InputError
 from relex.stages.extrapolate.params import AUTO_TARGETS, OTHER_RAYS
-from relex.stages.extrapolate.targets import GRID, Chosen, auto_rays, auto_targets, grid_around
+from relex.stages.extrapolate.targets import GRID, Chosen, auto_rays, auto_targets, beyond, grid_around
+
+
+@pytest.mark.parametrize(
+    ("named", "last", "wanted"),
+    [
+        ((8, 14, 20), 4, (8, 14, 20)),
+        ((8, 14, 20), 8, (14, 20)),
+        ((8, 14, 20), 19, (20,)),
+        ((8, 14, 20), 20, (28, 40)),
+        ((12,), 12, (24,)),
+        ((12,), 24, (48,)),
+        ((), 5, ()),
+    ],
+)
+def test_named_targets_that_the_window_has_passed_are_doubled_once_none_is_left(named, last, wanted):
+    assert beyond(named, last) == wanted
 
 
 def test_a_grid_lies_around_its_horizon_and_beyond_the_window():
