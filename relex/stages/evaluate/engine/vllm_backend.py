@@ -34,11 +34,16 @@ class VllmBackend:
 
     def __init__(self, settings: dict[str, Any]):
         _set()
+        import torch
+        import torch._dynamo.config
         import vllm
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
         if on_cpu:
+            # A few helpers of the sampler ask to be compiled, even of an eager engine: 20 s of a C++ compiler the first
+            # time, seconds every time, for functions that run as fast without.
+            torch._dynamo.config.disable = True
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings["cpu_kv_cache_gib"])
         self.version = f"vllm {vllm.__version__} {current_platform.device_type}"
         self._vllm = vllm
