@@ -21,6 +21,13 @@ from relex.stages.train.params import Train
 # Where one of these is there, CUDA may be initialised by an import, and what is forked after that cannot use it.
 _DRIVERS = tuple(map(Path, ("/proc/driver/nvidia/version", "/usr/lib/wsl/lib/libcuda.so.1", "/dev/kfd")))
 _MODELS = "transformers.models.auto.modeling_auto,transformers.models.auto.tokenization_auto"
+_REGISTRY = (
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "relex.registry.register",
+    "relex.registry.promotion",
+    "relex.registry.store.packaging:load",
+)
 _LAST = "stage"  # of the templates
 _STAGES = ("base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
 
@@ -59,10 +66,11 @@ def plan(params: Params) -> list[str]:
     stages = [f"relex.stages.{name}.stage" for name in _STAGES]
     if isinstance(params.train, Train) and params.train.generation.backend != "vllm":
         stages.append("relex.stages.train.trl_import:load")
+    stages.append("relex.window.warm:load")
     engine = ["engine=relex.stages.evaluate.engine.vllm_backend:load"] if params.evaluate.backend == "vllm" else []
     return [
-        "registry=mlflow,mlflow.store.tracking.sqlalchemy_store,relex.registry.register,relex.registry.promotion",
         f"torch,{_MODELS}",
+        f"registry={','.join(_REGISTRY)}",
         *engine,
         f"{_LAST}={','.join(stages)}",
     ]

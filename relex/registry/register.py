@@ -9,7 +9,7 @@ from relex.core.atomic import read_json
 from relex.params.load import Params
 from relex.params.redact import redact, redacted
 from relex.registry import card
-from relex.registry.store import dvc_held, evidence, log, models, moves, runs, versions
+from relex.registry.store import dvc_held, evidence, log, models, moves, packaging, runs, versions
 from relex.registry.store.connection import connect, registry_errors
 from relex.registry.store.facts import artifact_hashes, flat, gather, tags
 from relex.registry.store.versions import CHALLENGER, CHAMPION, Version
@@ -29,7 +29,7 @@ def register(params: Params) -> str:
         models.check_unchanged(winner.folder, winner.model_sha256)
         dvc_held.check(winner.folder, artifact_hashes())
     # All of it is uploaded, in files, tags and descriptions.
-    facts = redacted({**gather(params, decision), "example": models.example_prompt()})
+    facts = redacted({**gather(params, decision), "example": packaging.example_prompt()})
     with registry_errors(params):
         connection = connect(params)
         moves.settle(connection)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +15,16 @@ from relex.core.atomic import scratch_folder, write_json, write_text
 from relex.core.digest import file_sha256
 from relex.core.errors import CorruptArtifact, InputError
 from relex.params.registry import Registered
-from relex.registry.store import reference
+from relex.registry.store import packaging, reference
 from relex.registry.store.connection import Connection
 from relex.registry.store.facts import flat as lineage_flat
+from relex.registry.store.packaging import CARD, CHECKPOINT
 from relex.registry.store.versions import MODEL_TAG, Version
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
-CHECKPOINT = "model"  # MLflow's own name for the checkpoint below a transformers model
-LINEAGE, CARD = "lineage.json", "README.md"
+LINEAGE = "lineage.json"
 OURS = frozenset({LINEAGE, CARD})  # beside the weights, and no part of what a model is
 MODE_TAG = "mode"
 _VERSIONS_TAG = "mlflow.modelVersions"
@@ -79,19 +78,19 @@ def upload(
     with scratch_folder(workspace.STATE, "upload") as temporary:
         staged = temporary / "staged"
         if mode == "copy":
-            _save(staged, params, model, run, folder, lineage, card, max_tokens)
+            packaging.save(staged, params, model, run, folder, lineage, card, max_tokens)
         else:
             reference.save(staged, model)
         for place, source in (beside or {}).items():
             shutil.copytree(source, staged / place)
         write_text(staged / CARD, card)
-        packaging = {
+        beside_weights = {
             path.relative_to(staged).as_posix(): file_sha256(path)
             for path in sorted(staged.rglob("*"))
             if path.is_file() and path.relative_to(staged).parts[0] not in (CHECKPOINT, CARD)
         }
         files = _files(staged / CHECKPOINT if mode == "copy" else folder)
-        write_json(staged / LINEAGE, {**lineage, "files": files, "packaging": packaging})
+        write_json(staged / LINEAGE, {**lineage, "files": files, "packaging": beside_weights})
         connection.client.log_model_artifacts(model.model_id, str(staged))
     connection.client.finalize_logged_model(model.model_id, "READY")
     return model.model_id
@@ -245,45 +244,6 @@ def _find(connection: Connection, experiment: str, model_sha256: str, mode: str)
     return min(found, key=lambda model: (str(model.status) != "READY", model.creation_timestamp), default=None)
 
 
-def _save(
-    staged: Path,
-    params: Registered,
-    model: LoggedModel,
-    run: str,
-    folder: Path,
-    lineage: dict[str, Any],
-    card: str,
-    max_tokens: int,
-) -> None:
-    """Lay out an MLflow transformers model: MLmodel, signature, example, the checkpoint with card and lineage."""
-    import mlflow
-    from huggingface_hub import ModelCard
-
-    description = mlflow.models.Model(
-        artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run, model_id=model.model_id
-    )
-    chat = (folder / "chat_template.jinja").is_file()
-    prompt = lineage["example"]
-    mlflow.transformers.save_model(
-        # An absolute path cannot be mistaken for a hub repository, which MLflow would look up.
-        transformers_model=str(folder.absolute()),
-        path=str(staged),
-        mlflow_model=description,
-        task="llm/v1/chat" if chat else "llm/v1/completions",
-        input_example={
-            **({"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}),
-            "max_tokens": max_tokens,
-        },
-        model_card=ModelCard(card),
-        pip_requirements=[f"{name}=={installed(name)}" for name in ("torch", "transformers", "safetensors")],
-    )
-    # MLflow wrote the absolute folder there, which means nothing to anyone else.
-    description.flavors["transformers"]["source_model_name"] = params.registry.model
-    description.save(str(staged / "MLmodel"))
-    write_text(staged / "LICENSE.txt", f"Licence of the base model, as it states it: {lineage['base']['licence']}\n")
-    write_text(staged / CHECKPOINT / CARD, card)
-
-
 def _files(folder: Path) -> dict[str, list[Any]]:
     """Size and SHA-256 of every file below `folder` that makes the model."""
     return {
@@ -291,14 +251,3 @@ def _files(folder: Path) -> dict[str, list[Any]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in OURS
     }
-
-
-def example_prompt() -> str:
-    """The first test problem's prompt, an example that the model was made for."""
-    path = workspace.PROBLEMS / "test.jsonl"
-    if path.is_file():
-        with open(path, encoding="utf-8") as handle:
-            first = json.loads(handle.readline() or "{}")
-        if isinstance(first.get("prompt"), str):
-            return first["prompt"]
-    return "Hello"
