@@ -127,9 +127,11 @@ def _collate(
     batch: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Token ids, labels (completion tokens only) and attention mask, int64 [batch, longest], left padded."""
+    # All at once: one by one they would take a tenth of a step.
+    heads, tails = (tokenizer([pair[at] for pair in batch])["input_ids"] for at in (0, 1))
     rows = []
-    for prompt, completion in batch:
-        head, tail = tokenizer.encode(prompt), [*tokenizer.encode(completion), tokenizer.eos_token_id]
+    for head, text in zip(heads, tails, strict=True):
+        tail = [*text, tokenizer.eos_token_id]
         rows.append((head + tail, [_IGNORED] * len(head) + tail))
     longest = max(len(ids) for ids, _ in rows)
     pad = tokenizer.pad_token_id
