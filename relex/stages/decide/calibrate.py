@@ -36,9 +36,10 @@ class Scene:
     """A kind of night. problems: at the gate, and as many for choosing; ood: out of domain, where all are equal.
 
     gain: true gain of the candidates' share of right samples, the last observed checkpoint being no better than the
-    base. spread: candidates and checkpoint differ on each problem, by about this share either way, and only on
-    average by `gain`. champion: whether there is one, as good as the last observed checkpoint; without one, the base is
-    what a candidate must beat, as good as the other two.
+    base. graded: the n candidates gain gain/n, 2 gain/n, .. gain, instead of all the same. spread: candidates and
+    checkpoint differ on each problem, by about this share either way, and only on average by the gain. champion:
+    whether there is one, as good as the last observed checkpoint; without one, the base is what a candidate must beat,
+    as good as the other two.
     """
 
     candidates: int
@@ -47,6 +48,15 @@ class Scene:
     spread: float = 0.0
     champion: bool = False
     ood: int = 0
+    graded: bool = False
+
+    @property
+    def gains(self) -> dict[str, float]:
+        """True gain by candidate, in the order of their horizons."""
+        count = self.candidates
+        return {
+            f"step_{1000 + at:06d}": self.gain * (at + 1) / count if self.graded else self.gain for at in range(count)
+        }
 
     @property
     def rooms(self) -> tuple[Room, ...]:
@@ -65,7 +75,7 @@ class Night:
     """Rows of one simulated night, drawn when they are asked for: a proof.answers.Source."""
 
     def __init__(self, scene: Scene, plan: Plan, generator: np.random.Generator):
-        self._scene, self._generator = scene, generator
+        self._scene, self._generator, self._gains = scene, generator, scene.gains
         self._most = {CHOOSE: plan.race, GATE: plan.gate, OOD: plan.guards}
         self._easy = {room.name: generator.beta(0.5, 0.5, room.problems) for room in scene.rooms}
         self._right: dict[tuple[str, str], NDArray[np.int64]] = {}
@@ -75,26 +85,27 @@ class Night:
         if (model, suite) not in self._right:
             p = self._easy[suite]
             if model.startswith("step_") and suite != OOD:
-                p = _moved(p, self._scene, self._generator)
+                p = _moved(p, self._gains[model], self._scene.spread, self._generator)
             draws = self._generator.random((len(p), self._most[suite])) < p[:, None]
             self._right[model, suite] = np.cumsum(draws, axis=1)
         right = self._right[model, suite][:problems, samples - 1]
         return Marks(right, np.zeros_like(right), np.zeros_like(right), samples)
 
 
-def _moved(p: NDArray[np.float64], scene: Scene, generator: np.random.Generator) -> NDArray[np.float64]:
+def _moved(p: NDArray[np.float64], gain: float, spread: float, generator: np.random.Generator) -> NDArray[np.float64]:
     """Probabilities of a candidate: spread without bias, then a gain that keeps them probabilities.
 
     The gain goes to problems in proportion to the room above them; its mean over the Beta(1/2, 1/2) is `gain`.
     """
     room = np.minimum(p, 1 - p)
-    moved = p + generator.choice([-1.0, 1.0], len(p)) * np.minimum(scene.spread, room)
-    return np.clip(moved + scene.gain * 2 * (1 - moved), 0.0, 1.0)
+    moved = p + generator.choice([-1.0, 1.0], len(p)) * np.minimum(spread, room)
+    return np.clip(moved + gain * 2 * (1 - moved), 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Of simulated nights: the share that promoted, with its exact interval of 95 %, and the mean rows of each part."""
+    """Of simulated nights: the share that promoted, with its exact interval of 95 %, the mean rows of each part, and by
+    how much the race's leader was truly worse than the best candidate, in the mean."""
 
     share: float
     low: float
@@ -102,6 +113,7 @@ class Rate:
     race: float
     gate: float
     guards: float
+    missed: float
 
 
 def simulate(scene: Scene, plan: Plan, rules: Rules, nights: int, seed: int) -> Rate:
@@ -109,22 +121,23 @@ def simulate(scene: Scene, plan: Plan, rules: Rules, nights: int, seed: int) -> 
     generator = np.random.default_rng(seed)
     names = ["base", "observed", *(["champion"] if scene.champion else [])]
     models: dict[str, dict[str, Any]] = {name: {"kind": name, "step": 0, "model_sha256": name} for name in names}
-    for step in range(1000, 1000 + scene.candidates):
-        name = f"step_{step:06d}"
+    for step, name in enumerate(scene.gains, 1000):
         models[name] = {"kind": "candidate", "step": step, "model_sha256": name}
-    promoted, rows = 0, np.zeros(3)
+    promoted, rows, missed = 0, np.zeros(3), 0.0
     for _ in range(nights):
         outcome, spending = played(models, scene.rooms, plan, Night(scene, plan, generator), rules)
         promoted += outcome.promoted is not None
+        missed += scene.gain - (scene.gains[outcome.leader] if outcome.leader else 0.0)
         rows += [spending.rows[part] for part in ("race", "gate", "guards")]
     tail = (1 - _CONFIDENCE) / 2
     low = float(beta.ppf(tail, promoted, nights - promoted + 1)) if promoted else 0.0
     high = float(beta.ppf(1 - tail, promoted + 1, nights - promoted)) if promoted < nights else 1.0
-    return Rate(promoted / nights, low, high, *(rows / nights))
+    race, gate, guards = (float(each) for each in rows / nights)
+    return Rate(promoted / nights, low, high, race, gate, guards, missed / nights)
 
 
 def table(rules: Rules, plan: Plan, nights: int, seed: int, sizes: Sequence[int] = SIZES) -> str:
-    """The calibration as three Markdown tables. sizes: problems at the gate to look at."""
+    """The calibration as Markdown tables. sizes: problems at the gate to look at."""
     return "\n".join(
         [
             *_nothing_better(rules, plan, nights, seed, sizes),
@@ -132,6 +145,8 @@ def table(rules: Rules, plan: Plan, nights: int, seed: int, sizes: Sequence[int]
             *_something_better(rules, plan, nights, seed, sizes),
             "",
             *_cost(rules, plan, nights, seed, sizes[0]),
+            "",
+            *_race(rules, plan, nights, seed, sizes[0]),
             "",
             *_no_loss(rules, plan, nights, seed, sizes[0]),
             "",
@@ -195,6 +210,24 @@ def _cost(rules: Rules, plan: Plan, nights: int, seed: int, size: int) -> list[s
         lines.append(
             f"| {100 * gain:+.1f} | {_share(rate)} | {rate.race:,.0f} | {rate.gate:,.0f} | {scene.fixed:,} | "
             f"{rate.gate / scene.fixed:.0%} |"
+        )
+    return lines
+
+
+def _race(rules: Rules, plan: Plan, nights: int, seed: int, size: int) -> list[str]:
+    lines = [
+        f"What the race picks (candidates whose true gains rise in equal parts to the best one's, {size} problems for "
+        "choosing, a champion):",
+        "",
+        "| candidates | gain of the best in points | of the leader, mean | missed | rows of the race |",
+        "|---|---|---|---|---|",
+    ]
+    for candidates, gain in tqdm([(4, 0.04), (4, 0.35), (15, 0.04), (15, 0.35)], desc="the race", unit="scene"):
+        scene = Scene(candidates, size, gain=gain, champion=True, graded=True)
+        rate = simulate(scene, plan, rules, max(1, nights // 4), seed)
+        lines.append(
+            f"| {candidates} | {100 * gain:+.1f} | {100 * (gain - rate.missed):+.1f} | {100 * rate.missed:.1f} "
+            f"| {rate.race:,.0f} |"
         )
     return lines
 

@@ -49,6 +49,14 @@ def test_a_clear_gain_takes_a_fraction_of_the_rows_of_a_fixed_design() -> None:
     assert rate.gate <= 0.1 * scene.fixed
 
 
+def test_the_race_picks_nearly_the_best_of_many_with_few_rows() -> None:
+    rate = simulate(Scene(15, 200, gain=0.35, champion=True, graded=True), PLAN, PARAMS.decide, nights=60, seed=1)
+    assert 0.0 <= rate.missed < 0.02
+    assert rate.race < 4_000
+    same = simulate(Scene(15, 200, gain=0.35, champion=True), PLAN, PARAMS.decide, nights=10, seed=1)
+    assert same.missed == 0.0
+
+
 def test_a_loss_out_of_domain_is_refused_and_no_loss_is_not() -> None:
     better = Scene(1, 200, gain=0.35, ood=300)
     assert simulate(better, PLAN, PARAMS.decide, nights=40, seed=1).share > 0.4
@@ -75,5 +83,5 @@ def test_the_default_night_says_what_it_can_prove() -> None:
 
 def test_the_table_has_a_line_a_scene() -> None:
     text = table(PARAMS.decide, PLAN, nights=3, seed=0, sizes=(20, 10))
-    scenes = 12 + 2 + 2 + 5 + 3
+    scenes = 12 + 2 + 2 + 5 + 4 + 3
     assert len([line for line in text.splitlines() if line.startswith("| ") and line[2] in "0123456789+"]) == scenes
