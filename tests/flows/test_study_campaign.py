@@ -7,25 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prefect.logging import disable_run_logger
 
-from flows.study_campaign_tables import Campaign, Point, page, picture, reached, seconds_of
+from flows.study_campaign_tables import Campaign, page, picture, seconds_of
 from relex.core.errors import InputError
+from relex.ledger.lines import Right
+from relex.ledger.true_rlvr import Point
 from relex.params.load import load
-from relex.registry.store.night import Accuracy
 from tests.builders import ROOT
 
 
 def curve(*values: float) -> tuple[Point, ...]:
     """True RLVR, evaluated every 90 steps of two seconds each, the base first."""
     return tuple(
-        Point(
-            90 * at, 180.0 * at, Accuracy(value, value - 0.02, value + 0.02, "avg_at_4"), Accuracy(0.3, 0.2, 0.4, "x")
-        )
+        Point(step=90 * at, seconds=180.0 * at, test=_near(value), ood=Right(value=0.3, low=0.2, high=0.4))
         for at, value in enumerate(values)
     )
+
+
+def _near(value: float) -> Right:
+    return Right(value=value, low=max(value - 0.02, 0.0), high=min(value + 0.02, 1.0))
 
 
 def line(kind: str, night: int, hop: int, steps: int, right: float, *, accepted: bool = True) -> dict[str, Any]:
@@ -46,26 +47,6 @@ def campaign(seed: int = 0, points: tuple[Point, ...] = ()) -> Campaign:
         line("night", 2, 0, 36, 0.7),
     ]
     return Campaign(seed, rows, points, 360)
-
-
-def test_a_step_is_where_the_straight_lines_first_reach_an_accuracy() -> None:
-    points = curve(0.4, 0.6, 0.5, 0.8)
-    assert reached(points, 0.5) == (45.0, 90.0)
-    assert reached(points, 0.6) == (90.0, 180.0)
-    assert reached(points, 0.65) == pytest.approx((225.0, 450.0))
-    assert reached(points, 0.3) == (0.0, 0.0)
-    assert reached(points, 0.81) is None
-    assert reached((), 0.1) is None
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=9), st.floats(0.0, 1.0))
-def test_what_is_reached_lies_on_the_curve_and_nothing_before_it_is_as_high(values: list[float], value: float) -> None:
-    found = reached(curve(*values), value)
-    assert (found is None) == (max(values) < value)
-    if found is not None:
-        step, seconds = found
-        assert seconds == pytest.approx(2 * step)
-        assert all(other < value for at, other in enumerate(values) if 90 * at < step)
 
 
 def test_the_seconds_are_those_of_training_and_of_everything_but_the_base() -> None:
@@ -133,5 +114,5 @@ def test_a_clone_whose_maker_was_killed_gets_its_own_seed_all_the_same(
     shutil.copy(ROOT / "params.yaml", clone / "params.yaml")  # as the clone left it
     options = {"seeds": [7], "nights": 0, "true_steps": 0, "every": 90, "mode": None, "window": None}
     with disable_run_logger():
-        study_campaign._campaign(7, options)
+        study_campaign._campaign(7, options, "the command")
     assert load(clone / "params.yaml").train.seed == 7
