@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,24 +10,16 @@ from typing import Any
 import pytest
 from prefect.logging import disable_run_logger
 
+from flows import study_campaign
+from flows.study import seeded, write_params
 from flows.study_campaign_tables import Campaign, page, picture, seconds_of
 from relex.core.errors import InputError
-from relex.ledger.lines import Right
+from relex.ledger import true_rlvr
+from relex.ledger.task import task_of
 from relex.ledger.true_rlvr import Point
-from relex.params.load import load
+from relex.params.load import Params, load
 from tests.builders import ROOT
-
-
-def curve(*values: float) -> tuple[Point, ...]:
-    """True RLVR, evaluated every 90 steps of two seconds each, the base first."""
-    return tuple(
-        Point(step=90 * at, seconds=180.0 * at, test=_near(value), ood=Right(value=0.3, low=0.2, high=0.4))
-        for at, value in enumerate(values)
-    )
-
-
-def _near(value: float) -> Right:
-    return Right(value=value, low=max(value - 0.02, 0.0), high=min(value + 0.02, 1.0))
+from tests.builders.curves import points as curve
 
 
 def line(kind: str, night: int, hop: int, steps: int, right: float, *, accepted: bool = True) -> dict[str, Any]:
@@ -86,10 +79,8 @@ def test_the_picture_is_the_same_bytes_again(tmp_path: Path) -> None:
 def test_every_campaign_is_a_clone_of_the_checkout_with_its_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.study_campaign import _changes
-
     monkeypatch.chdir(ROOT)
-    changes = _changes(3, {"mode": "continue", "window": 45})
+    changes = study_campaign._changes(3, {"mode": "continue", "window": 45})
     assert changes["nights.mode"] == "continue"
     assert changes["train.window.last"] == changes["train.budget.steps"] == 45
     assert {value for key, value in changes.items() if key.endswith("seed")} == {3}
@@ -105,8 +96,6 @@ def test_a_true_run_that_ends_before_its_first_checkpoint_is_refused() -> None:
 def test_a_clone_whose_maker_was_killed_gets_its_own_seed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import study_campaign
-
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     clone = tmp_path / "study/campaign-7"
@@ -116,3 +105,66 @@ def test_a_clone_whose_maker_was_killed_gets_its_own_seed_all_the_same(
     with disable_run_logger():
         study_campaign._campaign(7, options, "the command")
     assert load(clone / "params.yaml").train.seed == 7
+
+
+def test_a_true_run_is_of_its_campaigns_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options = {"mode": "fresh", "window": None}
+    tasks = {}
+    for seed in (0, 3):
+        changes = study_campaign._changes(seed, options)
+        write_params(tmp_path / "campaign.yaml", changes)
+        write_params(tmp_path / "true.yaml", study_campaign._longer(changes, range(90, 2971, 90)))
+        assert load(tmp_path / "true.yaml").train.budget.steps == 2970
+        found = {task(load(tmp_path / name)) for name in ("campaign.yaml", "true.yaml")}
+        (tasks[seed],) = found
+    assert tasks[0] == task(load(ROOT / "params.yaml"))
+    assert tasks[3] != tasks[0]
+
+
+def task(params: Params) -> str | None:
+    return task_of(params.problems, params.base, params.train, params.evaluate)
+
+
+def true_run(folder: Path, seed: int, rights: list[float]) -> Path:
+    """What a true run leaves that its curve is made of: three steps, the base and each second of them evaluated."""
+    (folder / "metrics").mkdir(parents=True, exist_ok=True)
+    (folder / "timings").mkdir(exist_ok=True)
+    write_params(folder / "params.yaml", seeded(seed))
+    kinds = {"base": ("base", 0), "step_000002": ("candidate", 2), "observed": ("observed", 4)}
+    kinds["step_000004"] = ("candidate", 4)
+    shares = dict(zip(("base", "step_000002", "step_000004"), rights, strict=True)) | {"observed": 0.99}
+    cell = {name: {"avg_at_4": {"value": value, "low": 0.0, "high": 1.0}} for name, value in shares.items()}
+    facts = {
+        "models": {name: {"kind": kind, "step": step} for name, (kind, step) in kinds.items()},
+        "metrics": {name: {"test": one, "ood": one} for name, one in cell.items()},
+    }
+    (folder / "metrics/evaluate.json").write_text(json.dumps(facts))
+    (folder / "timings/train_steps.csv").write_text("step,seconds\n1,9.0\n2,2.0\n3,2.0\n4,2.0004\n")
+    return folder
+
+
+def test_the_study_keeps_the_curve_of_its_task_and_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    for seed, rights, command in (
+        (3, [0.3, 0.4, 0.5], "first"),
+        (0, [0.2, 0.3, 0.4], "second"),
+        (3, [0.3, 0.5, 0.6], "third"),
+    ):
+        true_run(tmp_path / f"study/campaign-{seed}-true", seed, rights)
+        options = {"seeds": [seed], "nights": 0, "true_steps": 4, "every": 2, "mode": None, "window": None}
+        (tmp_path / f"study/campaign-{seed}").mkdir(exist_ok=True)
+        shutil.copy("params.yaml", tmp_path / f"study/campaign-{seed}/params.yaml")
+        with disable_run_logger():
+            study_campaign._campaign(seed, options, command)
+    assert [(one.seed, one.command) for one in true_rlvr.read()] == [(0, "second"), (3, "third")]
+    found = true_rlvr.of(task(load(tmp_path / "study/campaign-3-true/params.yaml")))
+    assert found is not None
+    assert [(point.step, point.seconds, point.test.value) for point in found.points] == [
+        (0, 0.0, 0.3),
+        (2, 11.0, 0.5),
+        (4, 15.0, 0.6),
+    ]
