@@ -2,7 +2,8 @@
 
 Every campaign is a clone of this checkout's commit in study/, in which `python -m flows.nightly` runs night after
 night: what it took is what its own ledger says. True RLVR trains on from the same base on the same problems, and is
-evaluated every so many steps on the same test problems. What was begun is gone on with.
+evaluated every so many steps on the same test problems; its curve is kept in inputs/true-rlvr.json, from where the
+pages of nights have it. What was begun is gone on with.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from prefect import flow, get_run_logger
 
 from flows.stages import run_action
 from flows.study import night, reported_whole, seeded, write_params
-from flows.study_campaign_tables import Campaign, Point, page, picture
+from flows.study_campaign_tables import Campaign, page, picture
 from relex.core.atomic import new_file, read_json, write_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import (
@@ -32,7 +33,13 @@ from relex.core.workspace import (
     PARAMS,
     TRAIN_SECONDS,
     TRAJECTORY,
+    TRUE_RLVR,
 )
+from relex.ledger import true_rlvr
+from relex.ledger.lines import Right
+from relex.ledger.task import task_of
+from relex.ledger.true_rlvr import Curve, Point
+from relex.params.load import load
 from relex.registry.store.night import accuracy
 from relex.retention.folders import STUDY
 
@@ -52,7 +59,7 @@ def campaigns(options: Mapping[str, Any], command: str) -> None:
             expected=f"at least --every ({options['every']})",
             found=options["true_steps"],
         )
-    found = [_campaign(seed, options) for seed in options["seeds"]]
+    found = [_campaign(seed, options, command) for seed in options["seeds"]]
     if options["true_steps"]:
         write_text(PAGE, page(found, command))
         with new_file(PICTURE) as temporary:
@@ -62,7 +69,7 @@ def campaigns(options: Mapping[str, Any], command: str) -> None:
         print(page(found, command))
 
 
-def _campaign(seed: int, options: Mapping[str, Any]) -> Campaign:
+def _campaign(seed: int, options: Mapping[str, Any], command: str) -> Campaign:
     label = "".join(f"-{options[name]}" for name in ("mode", "window") if options[name])
     name = f"campaign-{seed}{label}"
     folder, changes = STUDY / name, _changes(seed, options)
@@ -84,6 +91,7 @@ def _campaign(seed: int, options: Mapping[str, Any]) -> Campaign:
         if not (STUDY / true / EVALUATION_METRICS).is_file():
             _true(true, changes, options["true_steps"], options["every"])
         curve = _curve(STUDY / true)
+        _keep(STUDY / true, seed, curve, command)
     return Campaign(seed, _ledger(folder), curve, curve[-1].step if curve else 0)
 
 
@@ -99,20 +107,25 @@ def _changes(seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
 def _true(name: str, changes: Mapping[str, Any], steps: int, every: int) -> None:
     """RLVR from the campaign's base to `steps`, its checkpoint after every `every` steps evaluated."""
     shown = range(every, steps + 1, every)
-    longer = {
-        **changes,
-        **reported_whole(list(shown)),
-        "train.budget.steps": shown[-1],
-        "train.window": {"first": every, "last": shown[-1], "every": every},
-        "extrapolate.variants": [],
-    }
-    folder = night(name, longer, ("problems", "base", "train"))
+    folder = night(name, _longer(changes, shown), ("problems", "base", "train"))
     for step, out in [*((step, CANDIDATES / f"step_{step:06d}") for step in shown), (shown[-1], OBSERVED)]:
         if not (folder / out).is_dir():
             where = ["--trajectory", str(TRAJECTORY), "--base", str(BASE), "--step", str(step), "--out", str(out)]
             run_action(f"{name}: step {step}", ["relex", "materialize", *where], folder)
     write_json(folder / EXTRAPOLATION_METRICS, {"observed_step": shown[-1]})
     run_action(f"{name}: evaluate", ["relex", "evaluate"], folder)
+
+
+def _longer(changes: Mapping[str, Any], shown: range) -> dict[str, Any]:
+    """Changes under which training goes on to the last of the steps `shown`, and all of them are evaluated: the
+    campaign's own task all the same (relex/ledger/task.py)."""
+    return {
+        **changes,
+        **reported_whole(list(shown)),
+        "train.budget.steps": shown[-1],
+        "train.window": {"first": shown[0], "last": shown[-1], "every": shown.step},
+        "extrapolate.variants": [],
+    }
 
 
 def _curve(folder: Path) -> tuple[Point, ...]:
@@ -124,11 +137,22 @@ def _curve(folder: Path) -> tuple[Point, ...]:
     for name, facts in evaluation["models"].items():
         if facts["kind"] == "observed":  # the last step is there twice
             continue
-        test, ood = (accuracy(evaluation, name, suite) for suite in ("test", "ood"))
-        if test is None or ood is None:
+        asked = {suite: accuracy(evaluation, name, suite) for suite in ("test", "ood")}
+        if None in asked.values():
             raise InputError("the true run was not asked every suite", where=folder / EVALUATION_METRICS, found=name)
-        points.append(Point(facts["step"], sum(seconds[: facts["step"]]), test, ood))
+        until = round(sum(seconds[: facts["step"]]), 3)
+        rights = {suite: Right(value=one.value, low=one.low, high=one.high) for suite, one in asked.items() if one}
+        points.append(Point(step=facts["step"], seconds=until, test=rights["test"], ood=rights["ood"]))
     return tuple(sorted(points, key=lambda point: point.step))
+
+
+def _keep(folder: Path, seed: int, points: tuple[Point, ...], command: str) -> None:
+    """Put the curve among those under version control, by the task of the parameters that it was trained with."""
+    params = load(folder / PARAMS)
+    task = task_of(params.problems, params.base, params.train, params.evaluate)
+    if task is not None:
+        true_rlvr.add(Curve(task=task, seed=seed, command=command, points=points))
+        print(f"campaign: {TRUE_RLVR}")
 
 
 def _ledger(folder: Path) -> list[dict[str, Any]]:

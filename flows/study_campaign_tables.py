@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from relex.registry.store.night import Accuracy
+from relex.ledger.lines import Right
+from relex.ledger.true_rlvr import Point, reached
 
 _READ = """A hop trains a few steps from the last champion, extrapolates to where a scan points, and proves. Steps are
 optimiser steps of RLVR; seconds are those of the stages on this machine, `all` with diagnosis, extrapolation and proof
@@ -18,16 +18,6 @@ optimiser steps of RLVR; seconds are those of the stages on this machine, `all` 
 lines between its evaluated checkpoints first reach it; the range is where they reach the ends of the accuracy's own
 95 % interval. Its seconds are of training alone, as nobody has to prove it. All are asked the same test problems,
 which decide nothing."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A checkpoint of true RLVR. seconds: of training until then."""
-
-    step: int
-    seconds: float
-    test: Accuracy
-    ood: Accuracy
 
 
 @dataclass(frozen=True)
@@ -47,23 +37,6 @@ class Campaign:
     @property
     def nights(self) -> list[dict[str, Any]]:
         return [row for row in self.rows if row["kind"] == "night"]
-
-
-def reached(curve: Sequence[Point], value: float) -> tuple[float, float] | None:
-    """The (step, seconds) at which the lines through the curve's test accuracies first reach `value`; None where they
-    never do."""
-    for before, after in itertools.pairwise(curve):
-        low, high = before.test.value, after.test.value
-        if before is curve[0] and low >= value:
-            return float(before.step), before.seconds
-        if high >= value:
-            share = (value - low) / (high - low) if high > low else 1.0
-            share = min(max(share, 0.0), 1.0)
-            return (
-                before.step + share * (after.step - before.step),
-                before.seconds + share * (after.seconds - before.seconds),
-            )
-    return None
 
 
 def seconds_of(row: dict[str, Any]) -> tuple[float, float]:
@@ -161,7 +134,7 @@ def _right(row: dict[str, Any], suite: str) -> str:
     return "-" if cell is None else f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
 
 
-def _interval(found: Accuracy) -> str:
+def _interval(found: Right) -> str:
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 

@@ -744,6 +744,21 @@ CASES = (
         params(evaluate__proof__sampels=8),
         "proof.sampels: unknown",
     ),
+    # report
+    Case(
+        "report",
+        "a curve of true RLVR that is none",
+        "relex report",
+        written("inputs/true-rlvr.json", '[{"task": "ours", "seed": 0, "command": "", "points": []}]'),
+        r"true-rlvr\.json: 0\.task",
+    ),
+    Case(
+        "report",
+        "curves of true RLVR after a merge",
+        "relex report",
+        written("inputs/true-rlvr.json", "<<<<<<< HEAD\n[]\n"),
+        "true-rlvr.json: not curves",
+    ),
     # registry
     Case("registry", "nobody answers", "relex rollback --reason x", _nobody_answers, "cannot be reached", real=True),
     Case(

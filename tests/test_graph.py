@@ -78,7 +78,6 @@ def test_a_stage_is_its_command(stage):
 # Where a stage is handed less than a section, or a part of another one.
 _PARTS = {
     "seed": {"evaluate.seed"},
-    "source": {"problems.source"},
     "model": {"registry.model"},
     "slice_number": {"hop.json: slice"},
     **{key: {f"hop.json: {key}"} for key in ("start", "training", "champion")},

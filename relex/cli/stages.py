@@ -234,5 +234,4 @@ def report() -> None:
     params = read_params()
     with _imports("report"):
         from relex.stages.report import stage
-    source = params.problems.source.model_dump(mode="json")
-    stage.run(source, params.registry.model)
+    stage.run(params.problems, params.base, params.train, params.evaluate, params.registry.model)

@@ -40,6 +40,7 @@ INPUT_BASE = Path("inputs/base")
 INPUT_PROBLEMS = Path("inputs/problems")
 INPUT_SUITES = Path("inputs/suites")
 INPUT_NONE = Path("inputs/none")
+TRUE_RLVR = Path("inputs/true-rlvr.json")  # a file, not a link: curves that the study measured (ledger/true_rlvr.py)
 
 # What the present hop starts from (core/hop.py), written when it begins: an input of the stages, key by key.
 HOP = Path("hop.json")

@@ -71,6 +71,11 @@ class Spent(Section):
         return self.all_seconds - self.training_seconds
 
     @property
+    def seconds_from_base(self) -> float:
+        """Of all stages but the base's own making, which any training from that base needs."""
+        return self.all_seconds - self.seconds.get("base", 0.0)
+
+    @property
     def all_rows(self) -> int:
         return sum(self.rows.values())
 

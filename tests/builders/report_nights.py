@@ -12,10 +12,11 @@ import numpy as np
 from relex.core import hop
 from relex.core.hop import Hop, Model
 from relex.core.workspace import HOP
-from relex.params.load import load
+from relex.params.load import Params, load
 from relex.stages.diagnose.scan import statistics
 from relex.stages.diagnose.stage import diagnose_folder
 from relex.stages.evaluate.contestants import Contestant
+from relex.stages.report import stage as report
 from tests.builders import ROOT
 from tests.builders.proofs import SIZES, write_proof
 from tests.builders.windows import line_with_noise, save, tiny_llama, write_trajectory
@@ -66,6 +67,12 @@ def write_night(
     champion = Model(version=champion_version, model_sha256=met["model_sha256"]) if met else None
     hop.write(Hop(champion=champion), folder / HOP)
     return folder
+
+
+def run_report(model: str = "sort-digits", params: Params | None = None) -> None:
+    """The stage report in the present folder, by the committed parameters where no others are given."""
+    params = params or load(ROOT / "params.yaml")
+    report.run(params.problems, params.base, params.train, params.evaluate, model)
 
 
 def dump(path: Path, value: Any) -> None:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prefect.logging import disable_run_logger
 
-from flows.study_campaign_tables import Campaign, Point, page, picture, reached, seconds_of
+from flows import study_campaign
+from flows.study import seeded, write_params
+from flows.study_campaign_tables import Campaign, page, picture, seconds_of
 from relex.core.errors import InputError
-from relex.params.load import load
-from relex.registry.store.night import Accuracy
+from relex.ledger import true_rlvr
+from relex.ledger.task import task_of
+from relex.ledger.true_rlvr import Point
+from relex.params.load import Params, load
 from tests.builders import ROOT
-
-
-def curve(*values: float) -> tuple[Point, ...]:
-    """True RLVR, evaluated every 90 steps of two seconds each, the base first."""
-    return tuple(
-        Point(
-            90 * at, 180.0 * at, Accuracy(value, value - 0.02, value + 0.02, "avg_at_4"), Accuracy(0.3, 0.2, 0.4, "x")
-        )
-        for at, value in enumerate(values)
-    )
+from tests.builders.curves import points as curve
 
 
 def line(kind: str, night: int, hop: int, steps: int, right: float, *, accepted: bool = True) -> dict[str, Any]:
@@ -46,26 +40,6 @@ def campaign(seed: int = 0, points: tuple[Point, ...] = ()) -> Campaign:
         line("night", 2, 0, 36, 0.7),
     ]
     return Campaign(seed, rows, points, 360)
-
-
-def test_a_step_is_where_the_straight_lines_first_reach_an_accuracy() -> None:
-    points = curve(0.4, 0.6, 0.5, 0.8)
-    assert reached(points, 0.5) == (45.0, 90.0)
-    assert reached(points, 0.6) == (90.0, 180.0)
-    assert reached(points, 0.65) == pytest.approx((225.0, 450.0))
-    assert reached(points, 0.3) == (0.0, 0.0)
-    assert reached(points, 0.81) is None
-    assert reached((), 0.1) is None
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=9), st.floats(0.0, 1.0))
-def test_what_is_reached_lies_on_the_curve_and_nothing_before_it_is_as_high(values: list[float], value: float) -> None:
-    found = reached(curve(*values), value)
-    assert (found is None) == (max(values) < value)
-    if found is not None:
-        step, seconds = found
-        assert seconds == pytest.approx(2 * step)
-        assert all(other < value for at, other in enumerate(values) if 90 * at < step)
 
 
 def test_the_seconds_are_those_of_training_and_of_everything_but_the_base() -> None:
@@ -105,10 +79,8 @@ def test_the_picture_is_the_same_bytes_again(tmp_path: Path) -> None:
 def test_every_campaign_is_a_clone_of_the_checkout_with_its_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.study_campaign import _changes
-
     monkeypatch.chdir(ROOT)
-    changes = _changes(3, {"mode": "continue", "window": 45})
+    changes = study_campaign._changes(3, {"mode": "continue", "window": 45})
     assert changes["nights.mode"] == "continue"
     assert changes["train.window.last"] == changes["train.budget.steps"] == 45
     assert {value for key, value in changes.items() if key.endswith("seed")} == {3}
@@ -124,8 +96,6 @@ def test_a_true_run_that_ends_before_its_first_checkpoint_is_refused() -> None:
 def test_a_clone_whose_maker_was_killed_gets_its_own_seed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import study_campaign
-
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     clone = tmp_path / "study/campaign-7"
@@ -133,5 +103,68 @@ def test_a_clone_whose_maker_was_killed_gets_its_own_seed_all_the_same(
     shutil.copy(ROOT / "params.yaml", clone / "params.yaml")  # as the clone left it
     options = {"seeds": [7], "nights": 0, "true_steps": 0, "every": 90, "mode": None, "window": None}
     with disable_run_logger():
-        study_campaign._campaign(7, options)
+        study_campaign._campaign(7, options, "the command")
     assert load(clone / "params.yaml").train.seed == 7
+
+
+def test_a_true_run_is_of_its_campaigns_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options = {"mode": "fresh", "window": None}
+    tasks = {}
+    for seed in (0, 3):
+        changes = study_campaign._changes(seed, options)
+        write_params(tmp_path / "campaign.yaml", changes)
+        write_params(tmp_path / "true.yaml", study_campaign._longer(changes, range(90, 2971, 90)))
+        assert load(tmp_path / "true.yaml").train.budget.steps == 2970
+        found = {task(load(tmp_path / name)) for name in ("campaign.yaml", "true.yaml")}
+        (tasks[seed],) = found
+    assert tasks[0] == task(load(ROOT / "params.yaml"))
+    assert tasks[3] != tasks[0]
+
+
+def task(params: Params) -> str | None:
+    return task_of(params.problems, params.base, params.train, params.evaluate)
+
+
+def true_run(folder: Path, seed: int, rights: list[float]) -> Path:
+    """What a true run leaves that its curve is made of: three steps, the base and each second of them evaluated."""
+    (folder / "metrics").mkdir(parents=True, exist_ok=True)
+    (folder / "timings").mkdir(exist_ok=True)
+    write_params(folder / "params.yaml", seeded(seed))
+    kinds = {"base": ("base", 0), "step_000002": ("candidate", 2), "observed": ("observed", 4)}
+    kinds["step_000004"] = ("candidate", 4)
+    shares = dict(zip(("base", "step_000002", "step_000004"), rights, strict=True)) | {"observed": 0.99}
+    cell = {name: {"avg_at_4": {"value": value, "low": 0.0, "high": 1.0}} for name, value in shares.items()}
+    facts = {
+        "models": {name: {"kind": kind, "step": step} for name, (kind, step) in kinds.items()},
+        "metrics": {name: {"test": one, "ood": one} for name, one in cell.items()},
+    }
+    (folder / "metrics/evaluate.json").write_text(json.dumps(facts))
+    (folder / "timings/train_steps.csv").write_text("step,seconds\n1,9.0\n2,2.0\n3,2.0\n4,2.0004\n")
+    return folder
+
+
+def test_the_study_keeps_the_curve_of_its_task_and_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    for seed, rights, command in (
+        (3, [0.3, 0.4, 0.5], "first"),
+        (0, [0.2, 0.3, 0.4], "second"),
+        (3, [0.3, 0.5, 0.6], "third"),
+    ):
+        true_run(tmp_path / f"study/campaign-{seed}-true", seed, rights)
+        options = {"seeds": [seed], "nights": 0, "true_steps": 4, "every": 2, "mode": None, "window": None}
+        (tmp_path / f"study/campaign-{seed}").mkdir(exist_ok=True)
+        shutil.copy("params.yaml", tmp_path / f"study/campaign-{seed}/params.yaml")
+        with disable_run_logger():
+            study_campaign._campaign(seed, options, command)
+    assert [(one.seed, one.command) for one in true_rlvr.read()] == [(0, "second"), (3, "third")]
+    found = true_rlvr.of(task(load(tmp_path / "study/campaign-3-true/params.yaml")))
+    assert found is not None
+    assert [(point.step, point.seconds, point.test.value) for point in found.points] == [
+        (0, 0.0, 0.3),
+        (2, 11.0, 0.5),
+        (4, 15.0, 0.6),
+    ]

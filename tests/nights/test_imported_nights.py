@@ -117,7 +117,7 @@ def stages(params: Params) -> None:
     extrapolate.run(params.extrapolate)
     evaluate.run(params.evaluate, params.problems, params.decide, hop.champion)
     decide.run(params.decide)
-    report.run(params.problems.source.model_dump(mode="json"), params.registry.model)
+    report.run(params.problems, params.base, params.train, params.evaluate, params.registry.model)
     record(Path())
     register(params)
     promote(params)

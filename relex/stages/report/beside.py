@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from relex.core import workspace
 from relex.core.errors import CorruptArtifact
+from relex.ledger.true_rlvr import Curve
 from relex.stages.report.campaign import Campaign, read_campaign
 from relex.stages.report.data import Night
 from relex.stages.report.facts import Facts, Number
@@ -37,19 +38,21 @@ class Champion(Facts):
 @dataclass(frozen=True)
 class Beside:
     """task: what the problems are. model: the registered model's name, None without a registry. champions: the moves
-    before this hop ended, the oldest first. campaign: None for a proof that is no hop. folders: of a proof's models, by
-    name, what tells each from the others. Nothing of the registry's address, which may hold a password: DVC would write
-    it into dvc.lock."""
+    before this hop ended, the oldest first. campaign: None for a proof that is no hop; true_rlvr: what long training
+    reaches on its task, None where the study has not measured it. folders: of a proof's models, by name, what tells
+    each from the others. Nothing of the registry's address, which may hold a password: DVC would write it into
+    dvc.lock."""
 
     task: str
     model: str | None
     champions: list[Champion]
     samples: Samples
     campaign: Campaign | None = None
+    true_rlvr: Curve | None = None
     folders: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_beside(night: Night, source: Mapping[str, Any], model: str) -> Beside:
+def read_beside(night: Night, source: Mapping[str, Any], model: str, true_rlvr: Curve | None = None) -> Beside:
     """source: the section problems.source of params.yaml; CorruptArtifact names a line of the history that is none."""
     moves = [move for move in _champions(workspace.HISTORY) if move.model == model]
     end = night.date or datetime.min.replace(tzinfo=UTC)
@@ -59,6 +62,7 @@ def read_beside(night: Night, source: Mapping[str, Any], model: str) -> Beside:
         champions=[move for move in moves if move.when <= end],
         samples=read_samples(night, workspace.EVALUATION / "rows"),
         campaign=read_campaign(night),
+        true_rlvr=true_rlvr,
     )
 
 

@@ -1,14 +1,14 @@
 """Stage report: what people look at. One self-contained page, report.html, and the hop in a dozen numbers.
 
 Made of metrics/, timings/ and evaluation/, of hop.json, of ledger.jsonl and history.jsonl as far as they reach back
-from the hop's end, and of what params.yaml calls the task and the model: the same ones give the same bytes.
+from the hop's end, of inputs/true-rlvr.json, and of what params.yaml calls the task and the model: the same ones give
+the same bytes.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +16,9 @@ from markupsafe import Markup
 
 from relex.core import workspace
 from relex.core.atomic import write_json, write_text
+from relex.core.section import Section
+from relex.ledger import true_rlvr
+from relex.ledger.task import task_of
 from relex.stages.report import accuracy_tables, names, tables, trend, words
 from relex.stages.report.accuracy import accuracy_charts
 from relex.stages.report.beside import Beside, read_beside
@@ -32,17 +35,19 @@ from relex.stages.report.cost import cost, proof_cost
 from relex.stages.report.data import Night, Proven
 from relex.stages.report.headline import headline, race
 from relex.stages.report.read import read_night
+from relex.stages.report.saved import saved
 
 _HOPS = 12  # the latest ones that the table shows
 
 
-def run(source: Mapping[str, Any], model: str) -> None:
+def run(problems: Section, base: Section, train: Section, evaluate: Section, model: str) -> None:
     """Write report.html, metrics/headline.json and metrics/race.csv; InputErrors when a file is missing or broken.
 
-    source: where the problems come from (problems.source of params.yaml); model: registry.model.
+    problems, base, train, evaluate: the sections of params.yaml, which say what the task is; model: registry.model.
     """
+    curve = true_rlvr.of(task_of(problems, base, train, evaluate))
     night = read_night()
-    beside = read_beside(night, source, model)
+    beside = read_beside(night, problems.model_dump(mode="json")["source"], model, curve)
     write_json(workspace.HEADLINE, headline(night.train, night.evaluation, night.decision))
     write_text(workspace.RACE, race(night.evaluation))
     write_text(workspace.REPORT, page(night, beside))
@@ -85,10 +90,13 @@ def _content(night: Proven, beside: Beside) -> dict[str, Any]:
     if became:
         headline, numbers = f"Not promoted: {became}", f"The hop had decided: {night.decision.sentence}"
     tiles = tables.tiles(night)
+    campaign, curve = beside.campaign, beside.true_rlvr
     return {
         "night": night,
         "beside": beside,
-        "campaign": beside.campaign,
+        "campaign": campaign,
+        "true_rlvr": curve,
+        "saved": saved(campaign, curve) if campaign and curve else None,
         "hops_shown": _HOPS,
         "date": words.moment(night.date) if night.date else None,
         "day": words.day,
@@ -127,7 +135,7 @@ def _content(night: Proven, beside: Beside) -> dict[str, Any]:
 def _charts(night: Proven, beside: Beside) -> dict[str, Any]:
     charts: dict[str, Any] = {"accuracy": accuracy_charts(night), "trend": trend.trend_charts(night, beside)}
     if beside.campaign is not None:
-        charts["campaign_chart"] = campaign_charts(beside.campaign, trend.suites(night))
+        charts["campaign_chart"] = campaign_charts(beside.campaign, trend.suites(night), beside.true_rlvr)
     if not isinstance(night, Night):
         return charts
     return charts | {

@@ -15,12 +15,10 @@ from relex.core.hop import Hop, Training
 from relex.core.workspace import LEDGER
 from relex.ledger import lines
 from relex.ledger.lines import Right
-from relex.stages.report import stage as report
-from tests.builders.report_nights import change, write_night
+from tests.builders.report_nights import change, run_report, write_night
 from tests.nights.rows import SPENT, hop_row, model, night_row
 
 PROMOTES = {"base": 0.30, "observed": 0.36, "champion": 0.4, "step_000020": 0.55, "step_000040": 0.80}
-SOURCE = {"kind": "sort-digits"}
 BEFORE = {"test": Right(value=0.25, low=0.2, high=0.3), "ood": Right(value=0.2, low=0.1, high=0.3)}
 
 
@@ -49,7 +47,7 @@ def place(**changes: object) -> Hop:
 
 
 def html() -> str:
-    report.run(SOURCE, "sorter")
+    run_report("sorter")
     return Path("report.html").read_text()
 
 

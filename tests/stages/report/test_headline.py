@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relex.stages.report import stage as report
-from tests.builders.report_nights import change, write_night
+from tests.builders.report_nights import change, run_report, write_night
 from tests.graph import GRAPH
 
 PROMOTES = {"base": 0.30, "observed": 0.36, "step_000020": 0.55, "step_000040": 0.80}
@@ -25,7 +24,7 @@ def night(request, tmp_path, monkeypatch) -> Path:
     folder = write_night(tmp_path / "night", request.param)
     change(folder / "metrics/train.json", reward_first=0.25, reward_last=0.375, explained_share=0.99, skill=0.7)
     monkeypatch.chdir(folder)
-    report.run({"kind": "sort-digits"}, "sort-digits")
+    run_report()
     return folder
 
 
@@ -64,7 +63,7 @@ def test_a_night_without_a_gate_a_champion_and_a_report_has_a_headline(tmp_path,
     folder = write_night(tmp_path / "night", {"base": 0.3, "observed": 0.3}, sizes={"choose": 40, "gate": 40})
     change(folder / "metrics/decision.json", verdicts=[], winner=None, promote=False, outcome="keep-champion")
     monkeypatch.chdir(folder)
-    report.run({"kind": "sort-digits"}, "sort-digits")
+    run_report()
     assert read("headline.json").keys() == {"promoted", "rows", "steps"}
 
 

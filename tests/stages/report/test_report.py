@@ -20,7 +20,7 @@ from relex.stages.report import stage as report
 from relex.stages.report.beside import read_beside
 from relex.stages.report.read import read_night
 from relex.stages.report.stage import page as make_page
-from tests.builders.report_nights import change, likelihood_scan, write_night
+from tests.builders.report_nights import change, likelihood_scan, run_report, write_night
 
 PROMOTES = {"base": 0.30, "observed": 0.36, "step_000020": 0.55, "step_000040": 0.80}
 KEEPS = {"base": 0.30, "observed": 0.36, "champion": 0.85, "step_000020": 0.55, "step_000040": 0.60}
@@ -187,12 +187,12 @@ def test_the_cost_of_the_steps_that_were_not_trained_is_an_estimate_from_the_med
 
 def test_the_same_input_gives_the_same_bytes_in_another_process(night, monkeypatch):
     monkeypatch.chdir(night)
-    report.run(SOURCE, MODEL)
+    run_report(MODEL)
     first = (night / "report.html").read_bytes()
     (night / "matplotlibrc").write_text(
         "lines.linewidth: 9\nfont.size: 30\n"
     )  # matplotlib reads the one that it starts in
-    program = f"from relex.stages.report import stage; stage.run({SOURCE}, {MODEL!r})"
+    program = f"from tests.builders.report_nights import run_report; run_report({MODEL!r})"
     root = str(Path(report.__file__).parents[3])
     subprocess.run(
         [sys.executable, "-c", program],

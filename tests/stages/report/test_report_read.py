@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from relex.core.errors import InputError, InputErrors
-from relex.stages.report import stage as report
 from relex.stages.report.read import read_night, read_steps
-from tests.builders.report_nights import change, write_night
+from tests.builders.report_nights import change, run_report, write_night
 
 FILES = ("base.json", "train.json", "train_steps.csv", "diagnose.json", "evaluate.json", "decision.json")
 
@@ -32,7 +31,7 @@ def night(whole, tmp_path, monkeypatch) -> Path:
 def test_a_missing_file_is_named_and_no_page_is_written(night, name):
     (night / "metrics" / name).unlink()
     with pytest.raises(InputError, match=rf"metrics/{name}: the file is missing"):
-        report.run({"kind": "sort-digits"}, "sort-digits")
+        run_report()
     assert not (night / "report.html").exists()
 
 
