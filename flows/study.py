@@ -172,6 +172,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     campaign.add_argument("--nights", type=int, default=3, help="of each campaign (default: 3)")
     campaign.add_argument("--every", type=int, default=90, help="steps between checkpoints of true RLVR (default: 90)")
     campaign.add_argument("--mode", choices=["reground", "continue", "fresh"], help="where a hop begins, for auto")
+    campaign.add_argument(
+        "--sides",
+        action="store_true",
+        help="the first seed's first night in other modes, with long windows, and a control",
+    )
     given = sys.argv[1:] if arguments is None else list(arguments)
     return run_command_line(parser, arguments, lambda options: _run(options, given))
 

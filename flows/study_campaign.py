@@ -21,6 +21,7 @@ from prefect import flow, get_run_logger
 from flows.stages import run_action
 from flows.study import night, reported_whole, seeded, write_params
 from flows.study_campaign_tables import Campaign, page, picture
+from flows.study_sides import lines, sides
 from relex.core.atomic import new_file, read_json, write_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import (
@@ -50,7 +51,8 @@ PAGE, PICTURE = Path("docs/campaign.md"), Path("docs/campaign.svg")
 def campaigns(options: Mapping[str, Any], command: str) -> None:
     """Run the campaigns and true RLVR; docs/campaign.md where there is a true curve to hold them against.
 
-    options: seeds, nights, true_steps (0 for none), every, mode and window (None for those of params.yaml).
+    options: seeds, nights, true_steps (0 for none), every, mode and window (None for those of params.yaml), sides
+    (whether the first seed's first night runs in other ways too).
     """
     if 0 < options["true_steps"] < options["every"]:
         raise InputError(
@@ -60,13 +62,16 @@ def campaigns(options: Mapping[str, Any], command: str) -> None:
             found=options["true_steps"],
         )
     found = [_campaign(seed, options, command) for seed in options["seeds"]]
+    beside: list[str] = []
+    if options["sides"]:
+        beside = lines(sides(found[0], options, lambda seed, other: _campaign(seed, other, command)))
     if options["true_steps"]:
-        write_text(PAGE, page(found, command))
+        write_text(PAGE, page(found, command, beside))
         with new_file(PICTURE) as temporary:
             picture(found, temporary)
         print(f"campaign: {PAGE}")
     else:
-        print(page(found, command))
+        print(page(found, command, beside))
 
 
 def _campaign(seed: int, options: Mapping[str, Any], command: str) -> Campaign:

@@ -45,12 +45,14 @@ def seconds_of(row: dict[str, Any]) -> tuple[float, float]:
     return seconds.get("train", 0.0), sum(value for stage, value in seconds.items() if stage != "base")
 
 
-def page(campaigns: Sequence[Campaign], command: str) -> str:
-    """docs/campaign.md."""
+def page(campaigns: Sequence[Campaign], command: str, beside: Sequence[str] = ()) -> str:
+    """docs/campaign.md. beside: lines on the first seed's night in other ways."""
     lines = ["# Nights that add up, beside true RLVR", "", "Made by", "", f"    {command}", "", _READ, ""]
     if any(campaign.curve for campaign in campaigns):
         lines += ["![accuracy against trained steps](campaign.svg)", ""]
         lines += ["## After each night, over all seeds", "", *_overview(campaigns), ""]
+    if beside:
+        lines += [f"## The first night of seed {campaigns[0].seed} in other ways", "", *beside, ""]
     for campaign in campaigns:
         lines += [f"## Seed {campaign.seed}", "", *_hops(campaign), ""]
         if campaign.curve:

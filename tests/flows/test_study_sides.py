@@ -67,7 +67,7 @@ def test_the_ways_run_on_the_campaigns_seed_for_one_night_without_another_true_r
 
     control = Side("control", None, 12, Accuracy(1, 1, 1, ""), Accuracy(1, 1, 1, ""), None)
     monkeypatch.setattr(study_sides, "_fine_tuned", lambda seed: control)
-    options = {"nights": 3, "true_steps": 900, "mode": None, "window": None, "every": 90}
+    options = {"sides": True, "nights": 3, "true_steps": 900, "mode": None, "window": None, "every": 90}
     found = study_sides.sides(done(5), options, run)
     assert [seed for seed, _ in asked] == [5, 5, 5]
     assert all((one["nights"], one["true_steps"]) == (1, 0) for _, one in asked)
