@@ -13,6 +13,7 @@ from flows.study_rows import load_shares, paired_gain
 from flows.study_tables import page
 from relex.core.errors import InputErrors
 from relex.params.load import load
+from relex.params.proof_ahead import racers_of
 from relex.stages.evaluate.planned import expected_rooms, largest, planned
 from tests.builders.project import ROOT
 
@@ -118,7 +119,7 @@ def test_a_study_reports_every_model_under_a_budget_that_holds_all_its_rows(tmp_
     ours = load(tmp_path / "params.yaml")
     assert ours.evaluate.report == "all"
     rooms = expected_rooms(ours.evaluate, ours.problems.sizes.model_dump())
-    plan = planned(ours.evaluate, rooms, candidates=5, champion=True, rows=ours.evaluate.budget.rows)
+    plan = planned(ours.evaluate, rooms, racers_of(ours.extrapolate), champion=True, rows=ours.evaluate.budget.rows)
     assert plan == largest(ours.evaluate)
 
 
