@@ -1,8 +1,9 @@
 """The race of the candidates on the choosing problems. Pure: what a look shows, and who leaves after it.
 
 The race costs no level: the gate's problems are others. It is there to spend few rows on what is clearly worse, and
-after a while on what is not the best: rows that tell nearly equal candidates apart buy next to nothing. Sequential
-halving, Karnin, Koren and Somekh 2013, Almost Optimal Exploration in Multi-Armed Bandits; here from the second look.
+after a while on what is not among the best: rows that tell many nearly equal candidates apart buy next to nothing.
+Sequential halving, Karnin, Koren and Somekh 2013, Almost Optimal Exploration in Multi-Armed Bandits; here from the
+second look, and the last two race to the end.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from relex.proof.rounds import Look, rows_of
 
 LEVEL = 0.05  # one-sided, of each comparison at each look
 HALVED = 2  # after so many looks, and after each later one, the worse half of the candidates leaves
+_FINAL = 2  # but these many stay
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ def behind(answers: Mapping[str, Answers]) -> set[str]:
 
 
 def better_half(answers: Mapping[str, Answers]) -> set[str]:
-    """Of n models the n/2, rounded up, with the most right; of equals those named first."""
+    """Of n models the halved(n) with the most right; of equals those named first."""
     ordered = sorted(answers, key=lambda name: -float(answers[name].right.mean()))
     return set(ordered[: halved(len(ordered))])
 
 
 def halved(count: int) -> int:
     """How many of so many candidates go on."""
-    return (count + 1) // 2
+    return max(min(count, _FINAL), (count + 1) // 2)
 
 
 def most_raced(played: Sequence[Look], racers: Racers) -> int:

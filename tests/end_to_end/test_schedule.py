@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 
-from flows.supervise import supervised
+from tests.builders.prefect_server import Server, prefect_server
 from tests.builders.project import SMALL, Project, alive, family, runs, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
-class Server:
-    """A Prefect server of the test's own, and questions to it."""
-
-    def __init__(self, url: str):
-        self.url = url
-
-    def ask(self, question):
-        async def asked():
-            async with PrefectClient(self.url) as client:
-                return await question(client)
-
-        return asyncio.run(asked())
-
-    def states(self) -> list[str]:
-        return [run.state_type.value for run in self.ask(lambda client: client.read_flow_runs())]
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    command[0] = str(Path(sys.executable).parent / "prefect")
-    with open(home / "log", "wb") as log, supervised(command, environment=environment, output=log):
-        assert wait_for(lambda: answers(url), 120), (home / "log").read_text()
-        yield Server(url)
-
-
-def answers(url: str) -> bool:
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2):
-            return True
-    except OSError:
-        return False
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
 
 
 def night_of(project: Project) -> int:
@@ -71,10 +30,6 @@ def night_of(project: Project) -> int:
 def ended_nights(project: Project) -> int:
     lines = (project.folder / "ledger.jsonl").read_text().splitlines()
     return sum(json.loads(line)["kind"] == "night" for line in lines)
-
-
-def state_of(server, run) -> str:
-    return server.ask(lambda client: client.read_flow_run(run)).state_type.value
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +93,11 @@ def test_a_deployment_to_a_process_work_pool_runs_and_a_cancelled_night_leaves_n
         assert night_of(project) == 1 + ended_nights(project) >= 2  # another firing, another night
         # One during a night is skipped, as the deployment says, and the night goes on.
         during = server.ask(lambda client: client.create_flow_run_from_deployment(deployment.id))
-        assert wait_for(lambda: state_of(server, during.id) == "CANCELLED", 120), (tmp_path / "log").read_text()[-4000:]
+        assert wait_for(lambda: server.state_of(during.id) == "CANCELLED", 120), (tmp_path / "log").read_text()[-4000:]
         assert any(alive(process) for process in stage)
         assert project.run("prefect", "flow-run", "cancel", str(run.id)).returncode == 0
         assert wait_for(lambda: not any(alive(p) for p in stage), 60), (tmp_path / "log").read_text()[-4000:]
-        assert wait_for(lambda: state_of(server, run.id) == "CANCELLED", 60)
+        assert wait_for(lambda: server.state_of(run.id) == "CANCELLED", 60)
         assert wait_for(lambda: "Cancelled flow run" in (tmp_path / "log").read_text(), 60)
     finally:
         processes = family(worker.pid)
