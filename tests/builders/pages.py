@@ -78,6 +78,7 @@ ELSEWHERE = {
     ".venv/bin/python -m pytest -m gpu": "tests/window/test_stream.py::test_",
     ".venv/bin/python -m pytest": "tests/window/test_stream.py::test_blocks_cover_a_tensor_once",
     ".venv/bin/python -m tests.endurance.campaign": "tests/endurance/test_campaign.py::test_the_command_says",
+    ".venv/bin/python -m tests.endurance.served": "tests/endurance/test_served.py::test_the_command_says",
     ".venv/bin/python -m tests.endurance.kills": "tests/end_to_end/test_night.py::test_a_night_of_which_five_processes",
     "make setup": "tests/test_makefile.py::test_what_is_installed_fits_the_machine_unless_it_is_asked_otherwise",
     "relex profile qwen2.5-math-1.5b": "tests/params/test_profiles.py::test_a_profile_replaces_what_git_or_a_profile",
