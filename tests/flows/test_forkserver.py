@@ -37,8 +37,19 @@ def test_what_is_planned_can_be_imported() -> None:
 
 def test_a_template_without_need_is_left_out() -> None:
     one = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update={"backend": "transformers"})})
-    assert [entry.partition("=")[0] for entry in plan(PARAMS) if "=" in entry] == ["registry", "engine", "stage"]
-    assert [entry.partition("=")[0] for entry in plan(one) if "=" in entry] == ["registry", "stage"]
+    named = [[entry.partition("=")[0] for entry in plan(params) if "=" in entry] for params in (PARAMS, one)]
+    assert named == [["registry", "kernels", "engine", "stage"], ["registry", "kernels", "stage"]]
+
+
+def test_what_stages_are_forked_from_computes_nothing() -> None:
+    """Torch's threads, once started, do not survive a fork: on two cores the first stage would wait for ever."""
+    calls = [name for entry in plan(PARAMS) for name in entry.rpartition("=")[2].split(",") if ":" in name]
+    alone = {entry for entry in plan(PARAMS) if entry.startswith("kernels=")}
+    assert [name for name in calls if "kernels=" + name not in alone] == [
+        "relex.registry.store.packaging:load",
+        "relex.stages.evaluate.engine.vllm_backend:load",
+        "relex.stages.train.trl_import:load",
+    ]
 
 
 @pytest.mark.parametrize("value", ["", "/a/server"])
