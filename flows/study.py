@@ -27,9 +27,21 @@ from flows.stages import run_action
 from flows.study_rows import load_shares
 from flows.study_tables import page
 from relex.core import hop
-from relex.core.atomic import read_json, write_text
+from relex.core.atomic import read_json, write_json, write_text
 from relex.core.errors import InputError
-from relex.core.workspace import DECISION, DIAGNOSIS, EVALUATION, EVALUATION_METRICS, HOP, PARAMS, TRAIN_METRICS
+from relex.core.workspace import (
+    BASE,
+    DECISION,
+    DIAGNOSIS,
+    EVALUATION,
+    EVALUATION_METRICS,
+    EXTRAPOLATION_METRICS,
+    HOP,
+    OBSERVED,
+    PARAMS,
+    TRAIN_METRICS,
+    TRAJECTORY,
+)
 from relex.params.load import load
 from relex.params.proof_ahead import racers_of
 from relex.retention.folders import STUDY
@@ -92,6 +104,23 @@ def true_run(name: str, changes: Mapping[str, Any], steps: int) -> None:
             shutil.rmtree(folder / artifact)
         shutil.copytree(STUDY / name / artifact, folder / artifact)
     night(f"{name}-true", longer, ("train", "extrapolate", "evaluate"))
+
+
+def put_back(name: str, step: int, out: Path) -> None:
+    """Write an observed step of study/<name> as the checkpoint folder `out` in it, once."""
+    folder = STUDY / name
+    if not (folder / out).is_dir():
+        where = ["--trajectory", str(TRAJECTORY), "--base", str(BASE), "--step", str(step), "--out", str(out)]
+        run_action(f"{name}: step {step}", ["relex", "materialize", *where], folder)
+
+
+def evaluated(name: str, last: int) -> dict[str, Any]:
+    """Evaluate the candidates that lie in study/<name> beside its last observed step; metrics/evaluate.json."""
+    folder = STUDY / name
+    put_back(name, last, OBSERVED)
+    write_json(folder / EXTRAPOLATION_METRICS, {"observed_step": last})
+    run_action(f"{name}: evaluate", ["relex", "evaluate"], folder)
+    return read_json(folder / EVALUATION_METRICS)
 
 
 def write_params(path: Path, changes: Mapping[str, Any]) -> None:

@@ -19,25 +19,20 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.stages import run_action
-from flows.study import night, reported_whole, seeded, write_params
-from flows.study_campaign_tables import Campaign, page, picture
+from flows.study import evaluated, night, put_back, reported_whole, seeded, write_params
+from flows.study_campaign_tables import Campaign, page, picture, right_of
 from flows.study_sides import lines, sides
-from relex.core.atomic import new_file, read_json, write_json, write_text
+from relex.core.atomic import new_file, read_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import (
-    BASE,
     CANDIDATES,
     EVALUATION_METRICS,
-    EXTRAPOLATION_METRICS,
     LEDGER,
-    OBSERVED,
     PARAMS,
     TRAIN_SECONDS,
-    TRAJECTORY,
     TRUE_RLVR,
 )
 from relex.ledger import true_rlvr
-from relex.ledger.lines import Right
 from relex.ledger.task import task_of
 from relex.ledger.true_rlvr import Curve, Point
 from relex.params.load import load
@@ -112,13 +107,10 @@ def _changes(seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
 def _true(name: str, changes: Mapping[str, Any], steps: int, every: int) -> None:
     """RLVR from the campaign's base to `steps`, its checkpoint after every `every` steps evaluated."""
     shown = range(every, steps + 1, every)
-    folder = night(name, _longer(changes, shown), ("problems", "base", "train"))
-    for step, out in [*((step, CANDIDATES / f"step_{step:06d}") for step in shown), (shown[-1], OBSERVED)]:
-        if not (folder / out).is_dir():
-            where = ["--trajectory", str(TRAJECTORY), "--base", str(BASE), "--step", str(step), "--out", str(out)]
-            run_action(f"{name}: step {step}", ["relex", "materialize", *where], folder)
-    write_json(folder / EXTRAPOLATION_METRICS, {"observed_step": shown[-1]})
-    run_action(f"{name}: evaluate", ["relex", "evaluate"], folder)
+    night(name, _longer(changes, shown), ("problems", "base", "train"))
+    for step in shown:
+        put_back(name, step, CANDIDATES / f"step_{step:06d}")
+    evaluated(name, shown[-1])
 
 
 def _longer(changes: Mapping[str, Any], shown: range) -> dict[str, Any]:
@@ -142,12 +134,11 @@ def _curve(folder: Path) -> tuple[Point, ...]:
     for name, facts in evaluation["models"].items():
         if facts["kind"] == "observed":  # the last step is there twice
             continue
-        asked = {suite: accuracy(evaluation, name, suite) for suite in ("test", "ood")}
-        if None in asked.values():
+        test, ood = (right_of(accuracy(evaluation, name, suite)) for suite in ("test", "ood"))
+        if test is None or ood is None:
             raise InputError("the true run was not asked every suite", where=folder / EVALUATION_METRICS, found=name)
         until = round(sum(seconds[: facts["step"]]), 3)
-        rights = {suite: Right(value=one.value, low=one.low, high=one.high) for suite, one in asked.items() if one}
-        points.append(Point(step=facts["step"], seconds=until, test=rights["test"], ood=rights["ood"]))
+        points.append(Point(step=facts["step"], seconds=until, test=test, ood=ood))
     return tuple(sorted(points, key=lambda point: point.step))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from relex.ledger.lines import Right
 from relex.ledger.true_rlvr import Point, reached
+from relex.registry.store.night import Accuracy
 
 _READ = """A hop trains a few steps from the last champion, extrapolates to where a scan points, and proves. Steps are
 optimiser steps of RLVR; seconds are those of the stages on this machine, `all` with diagnosis, extrapolation and proof
@@ -114,7 +115,7 @@ def _hops(campaign: Campaign) -> list[str]:
 def _true(campaign: Campaign) -> list[str]:
     head = ["True RLVR from the same base:", "", "| step | seconds of training | test | ood |", "|---|---|---|---|"]
     return head + [
-        f"| {point.step} | {point.seconds:.0f} | {_interval(point.test)} | {_interval(point.ood)} |"
+        f"| {point.step} | {point.seconds:.0f} | {interval(point.test)} | {interval(point.ood)} |"
         for point in campaign.curve
     ]
 
@@ -133,10 +134,16 @@ def _when(campaign: Campaign, row: dict[str, Any]) -> str:
 
 def _right(row: dict[str, Any], suite: str) -> str:
     cell = row["right"].get(suite)
-    return "-" if cell is None else f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+    return "-" if cell is None else interval(Right.model_validate(cell))
 
 
-def _interval(found: Right) -> str:
+def right_of(found: Accuracy | None) -> Right | None:
+    """An accuracy of the evaluation as the ledger has it."""
+    return None if found is None else Right(value=found.value, low=found.low, high=found.high)
+
+
+def interval(found: Right) -> str:
+    """A share with its interval."""
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 

@@ -9,20 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.stages import run_action
-from flows.study import night, reported_whole, seeded
-from flows.study_campaign_tables import Campaign, seconds_of
-from relex.core.atomic import read_json, write_json
+from flows.study import evaluated, night, reported_whole, seeded
+from flows.study_campaign_tables import Campaign, interval, right_of, seconds_of
+from relex.core.atomic import read_json
 from relex.core.errors import InputError
-from relex.core.workspace import (
-    BASE,
-    CANDIDATES,
-    EVALUATION_METRICS,
-    EXTRAPOLATION_METRICS,
-    OBSERVED,
-    TRAIN_METRICS,
-    TRAJECTORY,
-)
-from relex.registry.store.night import Accuracy, accuracy
+from relex.core.workspace import CANDIDATES, EVALUATION_METRICS, TRAIN_METRICS
+from relex.ledger.lines import Right
+from relex.registry.store.night import accuracy
 
 LONG = 45  # steps of a long window
 _WAYS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -40,8 +33,8 @@ class Side:
     way: str
     hops: int | None
     steps: int
-    test: Accuracy
-    ood: Accuracy
+    test: Right
+    ood: Right
     seconds: float | None
 
 
@@ -58,7 +51,7 @@ def sides(
 
 def _first_night(way: str, campaign: Campaign) -> Side:
     row = campaign.nights[0]
-    right = {suite: Accuracy(**row["right"][suite], name=suite) for suite in ("test", "ood")}
+    right = {suite: Right.model_validate(row["right"][suite]) for suite in ("test", "ood")}
     return Side(way, row["hops"], row["total"]["steps"], right["test"], right["ood"], seconds_of(row)[1])
 
 
@@ -74,13 +67,8 @@ def _fine_tuned(seed: int) -> Side:
     tuned, here = CANDIDATES / f"step_{step:06d}", Path.cwd()
     command = ["env", f"PYTHONPATH={here}", sys.executable, "-m", "flows.study_fine_tuned", str(tuned)]
     run_action(f"{name}: fine-tune", command, folder)
-    if not (folder / OBSERVED).is_dir():
-        where = ["--trajectory", str(TRAJECTORY), "--base", str(BASE), "--step", str(last), "--out", str(OBSERVED)]
-        run_action(f"{name}: step {last}", ["relex", "materialize", *where], folder)
-    write_json(folder / EXTRAPOLATION_METRICS, {"observed_step": last})
-    run_action(f"{name}: evaluate", ["relex", "evaluate"], folder)
-    evaluation = read_json(folder / EVALUATION_METRICS)
-    test, ood = (accuracy(evaluation, tuned.name, suite) for suite in ("test", "ood"))
+    evaluation = evaluated(name, last)
+    test, ood = (right_of(accuracy(evaluation, tuned.name, suite)) for suite in ("test", "ood"))
     if test is None or ood is None:
         raise InputError("the fine-tuned model was not asked every suite", where=folder / EVALUATION_METRICS)
     return Side("no forecast: all weights fine-tuned on the first hop's right completions", None, last, test, ood, None)
@@ -97,6 +85,6 @@ def lines(found: list[Side]) -> list[str]:
     ]
     for side in found:
         cells = [side.way, "-" if side.hops is None else str(side.hops), str(side.steps)]
-        cells += [f"{each.value:.3f} [{each.low:.3f}, {each.high:.3f}]" for each in (side.test, side.ood)]
+        cells += [interval(each) for each in (side.test, side.ood)]
         rows.append(f"| {' | '.join([*cells, '-' if side.seconds is None else f'{side.seconds:.0f}'])} |")
     return rows

@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from prefect.client.orchestration import PrefectClient
 
 from flows.supervise import supervised
-from tests.builders.project import wait_for
+from tests.builders.project import Project, wait_for
 
 
 class Server:
@@ -55,6 +56,17 @@ def prefect_server(home: Path) -> Iterator[Server]:
     ):
         assert wait_for(lambda: _answers(url), 120), (home / "log").read_text()
         yield Server(url)
+
+
+def serve(project: Project, cron: str, log: BinaryIO) -> subprocess.Popen[bytes]:
+    """`python -m flows.nightly --serve` in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.nightly", "--serve", cron],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def _answers(url: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.builders.prefect_server import Server, prefect_server
+from tests.builders.prefect_server import Server, prefect_server, serve
 from tests.builders.project import SMALL, Project, alive, family, runs, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -44,13 +44,7 @@ def project(tmp_path_factory, server) -> Project:
 @pytest.mark.timeout(1200)
 def test_a_served_schedule_fires_and_the_night_completes(server, project, tmp_path):
     with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.nightly", "--serve", "* * * * *"],
-            cwd=project.folder,
-            env=project.environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        process = serve(project, "* * * * *", log)
     try:
         assert wait_for(lambda: "COMPLETED" in server.states(), 800), (tmp_path / "log").read_text()[-4000:]
         runs_ = server.ask(lambda client: client.read_flow_runs())

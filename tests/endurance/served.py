@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from relex.core.sizes import show_bytes
-from tests.builders.prefect_server import Server, prefect_server
+from tests.builders.prefect_server import Server, prefect_server, serve
 from tests.builders.project import Project, alive, family, wait_for
 from tests.endurance.miniature import MINIATURE
 
@@ -62,13 +62,7 @@ def run(place: Path, firings: int) -> tuple[list[int], int]:
         project = Project.make(place / "project", _CHANGES)
         project.environment |= {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(project.folder / ".prefect")}
         with open(place / "log", "wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "flows.nightly", "--serve", "0 0 1 1 *"],
-                cwd=project.folder,
-                env=project.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            process = serve(project, "0 0 1 1 *", log)
         try:
             taken = [_fired(server, process, number) for number in range(1, firings + 1)]
         finally:

@@ -11,9 +11,9 @@ from flows.study_campaign_tables import Campaign
 from flows.study_fine_tuned import fine_tune
 from flows.study_sides import Side, lines
 from relex.checkpoints.digest import weights_sha256
+from relex.ledger.lines import Right
 from relex.policy.completions import read_completions
 from relex.policy.likelihood import log_likelihoods
-from relex.registry.store.night import Accuracy
 from relex.stages.diagnose.fitting import right_of
 from relex.stages.diagnose.moving_model import load_model
 from tests.flows.test_study_campaign import campaign
@@ -39,7 +39,7 @@ def test_fine_tuning_makes_the_right_completions_likelier_and_the_same_bytes_aga
 
 
 def test_every_way_has_its_line_and_the_control_claims_no_seconds() -> None:
-    test, ood = Accuracy(0.906, 0.89, 0.92, "test"), Accuracy(0.885, 0.87, 0.9, "ood")
+    test, ood = Right(value=0.906, low=0.89, high=0.92), Right(value=0.885, low=0.87, high=0.9)
     found = lines(
         [Side("as params.yaml has it", 3, 36, test, ood, 161.4), Side("a control", None, 12, test, ood, None)]
     )
@@ -65,7 +65,8 @@ def test_the_ways_run_on_the_campaigns_seed_for_one_night_without_another_true_r
             row["right"]["ood"] = row["right"]["test"]
         return found
 
-    control = Side("control", None, 12, Accuracy(1, 1, 1, ""), Accuracy(1, 1, 1, ""), None)
+    whole = Right(value=1.0, low=1.0, high=1.0)
+    control = Side("control", None, 12, whole, whole, None)
     monkeypatch.setattr(study_sides, "_fine_tuned", lambda seed: control)
     options = {"sides": True, "nights": 3, "true_steps": 900, "mode": None, "window": None, "every": 90}
     found = study_sides.sides(done(5), options, run)

@@ -26,34 +26,24 @@ from relex.stages.report.saved import saved
 from relex.stages.report.stage import page
 from tests.builders import ROOT
 from tests.builders.curves import curve, near
-from tests.builders.report_nights import run_report, write_night
+from tests.builders.report_nights import run_report
 from tests.nights.rows import SPENT, hop_row, model
+from tests.stages.report.test_campaign import made  # noqa: F401  a fixture
+from tests.stages.report.test_campaign import night as a_hop  # noqa: F401  a fixture
 
 PARAMS = load(ROOT / "params.yaml")
 TASK = task_of(PARAMS.problems, PARAMS.base, PARAMS.train, PARAMS.evaluate) or ""
-PROMOTES = {"base": 0.30, "observed": 0.36, "champion": 0.4, "step_000020": 0.55, "step_000040": 0.80}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = write_night(tmp_path_factory.mktemp("night") / "night", PROMOTES)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
-def night(made: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def night(a_hop: Path) -> Path:  # noqa: F811
     """A second hop: ten steps in 25 s and 130.25 s of proof and forecasts, after twelve steps in 60 s."""
-    for name, data in made.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    monkeypatch.chdir(tmp_path)
     spent = SPENT.model_copy(update={"seconds": {**SPENT.seconds, "base": 5000.0}})
     before = {suite: near(0.3) for suite in ("test", "ood")}
     lines.append(hop_row(Hop(), accepted=True, champion=model(1), spent=spent, total=spent, before=before))
     place = {"night": 2, "start": model(1), "mode": "reground", "training": Training(before=12)}
     hops.write(hops.read().model_copy(update=place))
-    return tmp_path
+    return a_hop
 
 
 def right() -> float:
