@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from flows.dvc_command import DVC
 from flows.stages import environment
 from flows.supervise import supervised
 from relex.core.atomic import scratch_folder
@@ -27,6 +28,27 @@ _REGISTRY = (
     "relex.registry.register",
     "relex.registry.promotion",
     "relex.registry.store.packaging:load",
+)
+# What `dvc repro` and `dvc exp save` import, most of it only when they run.
+_DVC = (
+    "dvc.cli.parser",
+    "dvc.repo.open_repo",
+    "dvc.repo.reproduce",
+    "dvc.repo.stage",
+    "dvc.repo.plots",
+    "dvc.repo.experiments.save",
+    "dvc.repo.experiments.queue.celery",
+    "dvc.repo.experiments.executor.local",
+    "dvc.stage.serialize",
+    "dvc.utils.strictyaml",
+    "dvc_data.fs",
+    "dvc_data.hashfile.db.local",
+    "dulwich.porcelain",
+    "dulwich.stash",
+    "scmrepo.git.backend.pygit2",
+    "configobj",
+    "flatten_dict",
+    "pygit2",
 )
 _LAST = "stage"  # of the templates
 _STAGES = ("base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
@@ -68,6 +90,7 @@ def plan(params: Params) -> list[str]:
         stages.append("relex.stages.train.trl_import:load")
     engine = ["engine=relex.stages.evaluate.engine.vllm_backend:load"] if params.evaluate.backend == "vllm" else []
     return [
+        f"{DVC}={','.join(_DVC)}",
         f"torch,{_MODELS}",
         f"registry={','.join(_REGISTRY)}",
         # In a process of its own, from which nothing is forked: it computes, and torch's threads do not survive a fork.

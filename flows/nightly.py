@@ -24,6 +24,7 @@ from prefect.states import Cancelled
 from flows.cancelled import NightCancelled, cancellable
 from flows.command import run_command_line
 from flows.commit import forgotten
+from flows.dvc_command import forked_where_possible
 from flows.forkserver import fork_server
 from flows.killed_dvc import mend
 from flows.old_runs import forget
@@ -145,7 +146,7 @@ def nothing_changed() -> bool:
 
     A status that was killed is no news: taken for a change, it would let the night meet the champion that it made.
     """
-    with supervised(["dvc", "status", "--quiet"], environment=environment()) as status:
+    with supervised(forked_where_possible(["dvc", "status", "--quiet"]), environment=environment()) as status:
         code = status.wait()
     if code not in (0, 1):
         raise StageFailed(f"dvc status ended with exit code {code}")

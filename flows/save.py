@@ -9,11 +9,13 @@ A ref is made to be pushed: credentials in params.yaml are hidden in it.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flows.dvc_command import DVC, forked_where_possible
 from flows.killed_dvc import on_its_branch
 from flows.stages import environment
 from relex.core import hop
@@ -35,11 +37,12 @@ def main() -> int:
     if _SAVED.exists() and _SAVED.read_text().strip() == kept:
         print(f"save: {name} is kept already")
         return 0
+    settings = _settings()
     with on_its_branch():
-        code = _keep(name, files)
+        code = _keep(name, files, settings)
     if code:
         return code
-    remotes = _said("dvc", "remote", "list").split()
+    remotes = any(re.fullmatch(r"remote\..+\.url", key) for key in settings)
     if remotes:
         pushed = _dvc("push")
         if pushed:
@@ -49,7 +52,12 @@ def main() -> int:
     return 0
 
 
-def _keep(name: str, files: Sequence[Path]) -> int:
+def _settings() -> dict[str, str]:
+    """DVC's settings, of all its files, by `section.option` or `remote.NAME.option`."""
+    return dict(line.partition("=")[::2] for line in _said(DVC, "config", "--list").splitlines())
+
+
+def _keep(name: str, files: Sequence[Path], settings: Mapping[str, str]) -> int:
     """Make the ref, without credentials, and push it where DVC is set up to; DVC's exit code."""
     command = ["exp", "save", "--force", "--name", name]
     for path in files:  # on a first night some of them are not under version control yet
@@ -64,10 +72,10 @@ def _keep(name: str, files: Sequence[Path]) -> int:
             f"save: credentials in {', '.join(map(str, hidden))} are hidden in {name}. Better give them as the "
             "variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         )
-    asked = os.environ.get(_AUTO_PUSH) or _said("dvc", "config", "exp.auto_push", default="")
+    asked = os.environ.get(_AUTO_PUSH) or settings.get("exp.auto_push", "")
     if asked.lower() not in ("1", "true", "y", "yes", "on"):
         return 0
-    remote = os.environ.get("DVC_EXP_GIT_REMOTE") or _said("dvc", "config", "exp.git_remote", default="")
+    remote = os.environ.get("DVC_EXP_GIT_REMOTE") or settings.get("exp.git_remote", "")
     return _dvc("exp", "push", remote or "origin", name)
 
 
@@ -99,7 +107,7 @@ def hide_secrets(ref: str, files: Sequence[Path]) -> list[Path]:
 
 
 def _dvc(*arguments: str, variables: Mapping[str, str] | None = None) -> int:
-    command = ["dvc", "--wait-for-lock", *arguments]
+    command = forked_where_possible([DVC, "--wait-for-lock", *arguments])
     return subprocess.run(command, env={**environment(), **(variables or {})}, check=False).returncode
 
 
@@ -107,20 +115,18 @@ def _said(
     *command: str,
     text: str | None = None,
     variables: Mapping[str, str] | None = None,
-    default: str | None = None,
     strip: bool = True,
 ) -> str:
-    """What a command prints, given `text`; `default` where it fails, which is an error without one."""
+    """What a command prints, given `text`; that it fails is an error."""
     done = subprocess.run(
-        command,
+        forked_where_possible(command),
         env={**environment(), **(variables or {})},
         input=text,
         capture_output=True,
         text=True,
-        check=default is None,
+        check=True,
     )
-    said = done.stdout.strip() if strip else done.stdout
-    return said if not done.returncode else str(default)
+    return done.stdout.strip() if strip else done.stdout
 
 
 if __name__ == "__main__":

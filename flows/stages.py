@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 
+from flows.dvc_command import forked_where_possible
 from flows.killed_dvc import keep_lock
 from flows.refusals import Refused, said_once
 from flows.supervise import supervised
@@ -65,7 +66,8 @@ def run_command(command: Sequence[str], log: Callable[[str], Any], folder: Path 
 
     Refused (an InputError) for exit code 2, StageFailed for any other.
     """
-    with supervised(command, environment=environment(), output=subprocess.PIPE, folder=folder) as process:
+    started = forked_where_possible(command)
+    with supervised(started, environment=environment(), output=subprocess.PIPE, folder=folder) as process:
         lines = []
         for line in map(redact, _lines(process)):
             lines.append(line)

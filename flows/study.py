@@ -4,6 +4,8 @@
     python -m flows.study --seeds 0 --targets 270 --true-steps 270   one seed, with true RLVR to step 270 beside it
     python -m flows.study --targets 90 300 --window 45 --bent 0      windows of 45 steps, and a run that bends
     python -m flows.study --campaign --true-steps 1500               nights that add up, in docs/campaign.md
+    python -m flows.study --portfolio --bent 0 --adapters 0          all rays beside the plain line, docs/portfolio.md
+    python -m flows.study --regimes                                  first hops of unlike trainings, docs/regimes.md
 
 Every seed is a night of its own in study/seed-N (problems, base, training and evaluation all take the seed), made by
 the same stage commands; --true-steps trains on from the same base for the comparison that a night cannot afford.
@@ -24,6 +26,7 @@ from ruamel.yaml import YAML
 from flows.command import run_command_line
 from flows.server import prefect_server
 from flows.stages import run_action
+from flows.study_cases import BENT
 from flows.study_rows import load_shares
 from flows.study_tables import page
 from relex.core import hop
@@ -49,7 +52,6 @@ from relex.stages.evaluate.planned import expected_rooms, unlimited
 
 PAGE = Path("docs/study.md")
 _STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide")
-_BENT = {"train.learning_rate": 2.0e-5, "base.source.pretraining.anneal": False}
 
 
 @flow(name="study", log_prints=True)
@@ -59,7 +61,7 @@ def study(
     """Run every night of the study and write the page of tables."""
     log = get_run_logger()
     runs: list[tuple[str, int, Mapping[str, Any]]]
-    runs = [(f"seed-{seed}", seed, {}) for seed in seeds] + [(f"seed-{seed}-bent", seed, _BENT) for seed in bent]
+    runs = [(f"seed-{seed}", seed, {}) for seed in seeds] + [(f"seed-{seed}-bent", seed, BENT) for seed in bent]
     nights = []
     for name, seed, variant in runs:
         log.info("night %s", name)
@@ -154,9 +156,9 @@ def collect(name: str, true_steps: int) -> dict[str, Any]:
     return found
 
 
-def reported_whole(targets: Sequence[int]) -> dict[str, Any]:
+def reported_whole(targets: Sequence[int], controls: Sequence[str] = ()) -> dict[str, Any]:
     """Changes under which every model is asked every reported problem; the budget is what that takes, and so limits
-    nothing. targets: steps of the candidates."""
+    nothing. targets: steps of the candidates. controls: kinds of those that race beside them."""
     params = load(PARAMS)
     settings = params.evaluate.model_copy(update={"report": "all"})
     rooms = expected_rooms(settings, params.problems.sizes.model_dump())
@@ -167,13 +169,15 @@ def reported_whole(targets: Sequence[int]) -> dict[str, Any]:
             expected="suites that are splits of the problems",
             todo="leave out the others",
         )
-    racers = racers_of(params.extrapolate.model_copy(update={"targets": tuple(targets)}))
+    racers = racers_of(params.extrapolate.model_copy(update={"targets": tuple(targets), "controls": tuple(controls)}))
     return {"evaluate.report": "all", "evaluate.budget.rows": unlimited(settings, rooms, racers, champion=True)}
 
 
 def seeded(seed: int) -> dict[str, int]:
-    """Changes that draw problems, base, training and samples anew."""
-    keys = ("problems.seed", "base.source.seed", "train.seed", "evaluate.seed")
+    """Changes that draw problems, base (where it is made here), training and samples anew."""
+    keys = ["problems.seed", "train.seed", "evaluate.seed"]
+    if "seed" in type(load(PARAMS).base.source).model_fields:
+        keys.append("base.source.seed")
     return dict.fromkeys(keys, seed)
 
 
@@ -194,8 +198,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--targets", type=int, nargs="+", help="steps to forecast (default: those of params.yaml)")
     parser.add_argument("--true-steps", type=int, default=0, help="also train to this step, for comparison")
-    parser.add_argument("--bent", type=int, nargs="+", default=[], help="seeds to run once more in a way that bends")
+    parser.add_argument(
+        "--bent",
+        type=int,
+        nargs="+",
+        default=[],
+        help="seeds to run once more in a way that bends",
+    )
     parser.add_argument("--window", type=int, help="observed steps (default: those of params.yaml)")
+    rays = parser.add_argument_group("rays")
+    rays.add_argument(
+        "--adapters", type=int, nargs="+", default=[], help="with --portfolio: seeds to run with LoRA, too"
+    )
+    rays.add_argument(
+        "--portfolio", action="store_true", help="one night of every training by all rays, and one by the plain line"
+    )
+    rays.add_argument(
+        "--regimes", action="store_true", help="the first seed's first hop in unlike trainings: every ray and control"
+    )
     campaign = parser.add_argument_group("campaigns of nights")
     campaign.add_argument("--campaign", action="store_true", help="nights of hops, each beginning at the last champion")
     campaign.add_argument("--nights", type=int, default=3, help="of each campaign (default: 3)")
@@ -211,11 +231,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> None:
+    command = " ".join(["python -m flows.study", *given])
     if options.campaign:
         from flows.study_campaign import campaigns
 
         with prefect_server():
-            campaigns(vars(options), " ".join(["python -m flows.study", *given]))
+            campaigns(vars(options), command)
+        return
+    if options.portfolio:
+        from flows.study_portfolio import portfolio
+
+        with prefect_server():
+            portfolio(vars(options), command)
+        return
+    if options.regimes:
+        from flows.study_regimes import first_hops
+
+        with prefect_server():
+            first_hops(options.seeds[0], command)
         return
     targets = options.targets or load(PARAMS).extrapolate.targets
     if targets == "auto":

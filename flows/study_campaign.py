@@ -20,6 +20,7 @@ from prefect import flow, get_run_logger
 
 from flows.stages import run_action
 from flows.study import evaluated, night, put_back, reported_whole, seeded, write_params
+from flows.study_answers import keep_answers
 from flows.study_campaign_tables import Campaign, page, picture, right_of
 from flows.study_sides import lines, sides
 from relex.core.atomic import new_file, read_json, write_text
@@ -56,10 +57,10 @@ def campaigns(options: Mapping[str, Any], command: str) -> None:
             expected=f"at least --every ({options['every']})",
             found=options["true_steps"],
         )
-    found = [_campaign(seed, options, command) for seed in options["seeds"]]
+    found = [campaign(seed, options, command) for seed in options["seeds"]]
     beside: list[str] = []
     if options["sides"]:
-        beside = lines(sides(found[0], options, lambda seed, other: _campaign(seed, other, command)))
+        beside = lines(sides(found[0], options, lambda seed, other: campaign(seed, other, command)))
     if options["true_steps"]:
         write_text(PAGE, page(found, command, beside))
         with new_file(PICTURE) as temporary:
@@ -69,8 +70,10 @@ def campaigns(options: Mapping[str, Any], command: str) -> None:
         print(page(found, command, beside))
 
 
-def _campaign(seed: int, options: Mapping[str, Any], command: str) -> Campaign:
-    label = "".join(f"-{options[name]}" for name in ("mode", "window") if options[name])
+def campaign(seed: int, options: Mapping[str, Any], command: str) -> Campaign:
+    """One campaign, run as far as `options` say and not yet run. options: as of `campaigns`; case: a name for
+    `changes`, of params.yaml, None for none."""
+    label = "".join(f"-{options[name]}" for name in ("mode", "window", "case") if options.get(name))
     name = f"campaign-{seed}{label}"
     folder, changes = STUDY / name, _changes(seed, options)
     if not (folder / PARAMS).is_file():
@@ -80,7 +83,11 @@ def _campaign(seed: int, options: Mapping[str, Any], command: str) -> Campaign:
         write_params(folder / PARAMS, changes)
     log = get_run_logger()
     here = ["env", f"PYTHONPATH={folder.absolute()}", sys.executable, "-m", "flows.nightly"]
-    while (done := sum(row["kind"] == "night" for row in _ledger(folder))) < options["nights"]:
+    while True:
+        done = sum(row["kind"] == "night" for row in _ledger(folder))
+        keep_answers(folder, done)
+        if done >= options["nights"]:
+            break
         log.info("%s: night %d", name, done + 1)
         run_action(f"{name}: night {done + 1}", here, folder)
         if sum(row["kind"] == "night" for row in _ledger(folder)) == done:
@@ -96,7 +103,7 @@ def _campaign(seed: int, options: Mapping[str, Any], command: str) -> Campaign:
 
 
 def _changes(seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    changes: dict[str, Any] = seeded(seed)
+    changes: dict[str, Any] = {**seeded(seed), **options.get("changes", {})}
     if options["mode"]:
         changes["nights.mode"] = options["mode"]
     if options["window"]:

@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -84,12 +83,13 @@ def _run(command: Sequence[str], outer: int, told: _Told) -> int:
     adopt()
     mine = os.getpid()
     child = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, preexec_fn=lambda: die_with(mine))
+    ended = os.pidfd_open(child.pid)
     while child.poll() is None:
         if told.to_stop:
             end_all(_GRACE_SECONDS)
             return 128 + signal.SIGTERM
-        readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
-        if (readable and not os.read(0, 1)) or os.getppid() != outer:
+        readable, _, _ = select.select([0, ended], [], [], _POLL_SECONDS)
+        if (0 in readable and not os.read(0, 1)) or os.getppid() != outer:
             end_all(0.0)
             return _KILLED
     end_all(0.0)
@@ -98,11 +98,12 @@ def _run(command: Sequence[str], outer: int, told: _Told) -> int:
 
 def _watch(inner: int, told: _Told) -> int:
     """The outer process: wait for the inner one, and end what it could not."""
+    ended = os.pidfd_open(inner)
     while os.waitid(os.P_PID, inner, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if told.to_stop:
             told.to_stop = False
             os.kill(inner, signal.SIGTERM)
-        time.sleep(_POLL_SECONDS / 2)
+        select.select([ended], [], [], _POLL_SECONDS / 2)
     status = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
     end_all(0.0)
     return status if status >= 0 else 128 - status

@@ -25,7 +25,6 @@ from relex.rewards.score import Answered, score_all
 
 _BATCH = 256  # completions whose noise is drawn together; generated at once where their caches fit into memory
 TEMPERATURE = b"temperature"
-RIGHT = 0.5  # a completion whose reward is above it was verified to be right
 
 SCHEMA = pa.schema(
     [

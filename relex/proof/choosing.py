@@ -21,11 +21,11 @@ def choose(night: Night) -> Generator[Ask, None, str | None]:
     for number, look in enumerate(played, 1):
         answers = yield from _look(night, look, [*racing, *beside])
         # Of the controls' answers nothing follows for the others.
-        behind = race.behind({name: answers[name] for name in racing}), race.behind(answers)
+        behind, controls_behind = race.behind({name: answers[name] for name in racing}), race.behind(answers)
         if number >= race.HALVED:
             candidates = {name: answers[name] for name in racing if name != OBSERVED}
-            behind[0].update(candidates.keys() - race.better_half(candidates))
-        racing, beside = _stay(night, racing, behind[0], number), _stay(night, beside, behind[1], number)
+            behind |= candidates.keys() - race.better_half(candidates)
+        racing, beside = _stay(night, racing, behind, number), _stay(night, beside, controls_behind, number)
         left = {name: answers[name] for name in racing if name != OBSERVED}
         if len(left) < 2:
             break

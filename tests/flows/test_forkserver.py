@@ -12,6 +12,8 @@ import pytest
 
 from flows import forkserver
 from flows.forkserver import fork_server, plan
+from flows.stages import environment, run_command
+from relex.core.errors import StageFailed
 from relex.core.forkserver.ask import VARIABLE
 from relex.params.load import load
 from tests.builders import ROOT
@@ -38,7 +40,7 @@ def test_what_is_planned_can_be_imported() -> None:
 def test_a_template_without_need_is_left_out() -> None:
     one = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update={"backend": "transformers"})})
     named = [[entry.partition("=")[0] for entry in plan(params) if "=" in entry] for params in (PARAMS, one)]
-    assert named == [["registry", "kernels", "engine", "stage"], ["registry", "kernels", "stage"]]
+    assert named == [["dvc", "registry", "kernels", "engine", "stage"], ["dvc", "registry", "kernels", "stage"]]
 
 
 def test_what_stages_are_forked_from_computes_nothing() -> None:
@@ -79,3 +81,27 @@ def test_commands_are_forked_while_it_lasts_and_nothing_of_it_stays(monkeypatch:
     assert "No such command 'bench'" in done.stderr
     assert VARIABLE not in os.environ
     assert not place.exists()
+
+
+@pytest.mark.real
+def test_dvc_is_forked_too_and_its_lines_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forkserver, "plan", lambda params: ["dvc=dvc.cli.parser", "stage=csv"])
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(command, env=environment(), check=True)
+    Path("dvc.yaml").write_text("stages: {hello: {cmd: echo hello from the stage, always_changed: true}}")
+    fresh = run_command(["dvc", "repro"], print)
+    with fork_server(PARAMS):
+        forked = run_command(["dvc", "repro"], print)
+        with pytest.raises(StageFailed, match="^dvc no-such-command ended with exit code 254$"):
+            run_command(["dvc", "no-such-command"], print)
+    first = ["Running stage 'hello':", "> echo hello from the stage", "hello from the stage"]
+    assert fresh[:3] == forked[:3] == first
+    assert Path(".relex/forkserver.log").read_text().splitlines() == ["forked dvc repro", "forked dvc no-such-command"]
+
+
+@pytest.mark.real
+def test_dvc_is_started_afresh_where_no_template_of_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forkserver, "plan", lambda params: ["stage=csv"])
+    with fork_server(PARAMS):
+        assert run_command(["dvc", "--version"], print)
+    assert not Path(".relex/forkserver.log").read_text()

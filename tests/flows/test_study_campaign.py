@@ -103,7 +103,7 @@ def test_a_clone_whose_maker_was_killed_gets_its_own_seed_all_the_same(
     shutil.copy(ROOT / "params.yaml", clone / "params.yaml")  # as the clone left it
     options = {"seeds": [7], "nights": 0, "true_steps": 0, "every": 90, "mode": None, "window": None}
     with disable_run_logger():
-        study_campaign._campaign(7, options, "the command")
+        study_campaign.campaign(7, options, "the command")
     assert load(clone / "params.yaml").train.seed == 7
 
 
@@ -159,7 +159,7 @@ def test_the_study_keeps_the_curve_of_its_task_and_those_of_others(
         (tmp_path / f"study/campaign-{seed}").mkdir(exist_ok=True)
         shutil.copy("params.yaml", tmp_path / f"study/campaign-{seed}/params.yaml")
         with disable_run_logger():
-            study_campaign._campaign(seed, options, command)
+            study_campaign.campaign(seed, options, command)
     assert [(one.seed, one.command) for one in true_rlvr.read()] == [(0, "second"), (3, "third")]
     found = true_rlvr.of(task(load(tmp_path / "study/campaign-3-true/params.yaml")))
     assert found is not None

@@ -50,7 +50,8 @@ def _take_over(request: Mapping[str, Any], streams: list[int], imported: Mapping
     for name in [name for name in sys.modules if name.partition(".")[0] in _OWN]:
         del sys.modules[name]
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
+        # As the interpreter that reads PYTHONUNBUFFERED: what a command prints stays before what it then starts prints.
+        sys.stdout.reconfigure(line_buffering=sys.stdout.isatty() or bool(os.environ.get("PYTHONUNBUFFERED")))
     with contextlib.suppress(ImportError):  # only what `ps` shows
         from setproctitle import setproctitle
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from relex.core import progress
 from relex.forecast.kinds import group_of
-from relex.policy.completions import RIGHT
 from relex.policy.likelihood import backward
+from relex.rewards.score import RIGHT
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.stages.diagnose.params import FIT_STEPS
 

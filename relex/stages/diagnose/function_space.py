@@ -20,8 +20,8 @@ from relex.core.choices import Device
 from relex.forecast.backtest import held_out_weights
 from relex.forecast.subspace import Array
 from relex.forecast.weights import Forecast
-from relex.policy.completions import RIGHT
 from relex.policy.likelihood import log_likelihoods, next_token_log_probabilities
+from relex.rewards.score import RIGHT
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.window.rows import Window
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from relex.core import progress
 from relex.forecast.subspace import Array
-from relex.policy.completions import RIGHT
 from relex.policy.likelihood import log_likelihoods
+from relex.rewards.score import RIGHT
 from relex.stages.diagnose.moving_model import MovingModel
 
 RESAMPLES = 1000

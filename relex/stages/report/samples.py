@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from relex.core.errors import InputError
+from relex.rewards.score import RIGHT
 from relex.stages.report.data import Proven
 
 _EACH = 5
@@ -67,7 +68,8 @@ def _first_samples(path: Path, suite: str) -> dict[str, tuple[str, str, bool]]:
     except (OSError, ValueError) as error:
         raise InputError("not rows of an evaluation", where=path, found=error, todo="run `relex evaluate`") from None
     return {
-        row["problem"]: (row["prompt"] or "", row["completion"] or "", row["score"] > 0.5) for row in table.to_pylist()
+        row["problem"]: (row["prompt"] or "", row["completion"] or "", row["score"] > RIGHT)
+        for row in table.to_pylist()
     }
 
 

@@ -21,7 +21,7 @@ def at_first(rows: Sequence[Row], steps: int = FIRST) -> str | None:
     reward = sum(row["reward"] for row in first) / steps
     why = (
         "all right: the problems are too easy for this base"
-        if reward > 0.5
+        if reward > _RIGHT
         else "all wrong: the problems are too hard, the prompt does not ask for the form that the scorer reads, or "
         "completions are cut off"
     )

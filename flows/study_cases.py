@@ -1,0 +1,31 @@
+"""Trainings unlike the committed one that the study looks at as well: each is a few changes of params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from relex.core.workspace import PARAMS
+from relex.params.load import load
+from relex.stages.base.params import EmbeddedBase
+from relex.stages.train.params import Train
+
+Changes = Mapping[str, Any]  # dotted key of params.yaml -> value
+
+BENT: Changes = {"train.learning_rate": 2.0e-5, "base.source.pretraining.anneal": False}
+ADAPTERS: Changes = {"train.lora": {"r": 8, "alpha": 16}, "train.learning_rate": 1.0e-4}
+PLAIN: Changes = {"extrapolate.rays": "named", "extrapolate.variants": []}  # the section's own ray alone
+
+
+def faster(factor: float) -> Changes:
+    """The committed learning rate so many times."""
+    train = load(PARAMS).train
+    return {"train.learning_rate": factor * train.learning_rate} if isinstance(train, Train) else {}
+
+
+def regimes() -> dict[str, Changes]:
+    """By name, the trainings of which a first hop is looked at; those of the embedded base where that is the base."""
+    found: dict[str, Changes] = {"as params.yaml has it": {}, "rate 2x": faster(2.0), "rate 5x": faster(5.0)}
+    if isinstance(load(PARAMS).base.source, EmbeddedBase):
+        found |= {"bent": BENT, "adapters": ADAPTERS}
+    return found

@@ -1,0 +1,68 @@
+"""Evidence on where a forecast holds: first hops of unlike trainings, with every ray and every control at horizons on
+both sides of the scan's (`python -m flows.study --regimes`).
+
+All of them are asked every reported problem, which a night cannot afford. What has been evaluated is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+
+from flows.study import night, reported_whole, seeded
+from flows.study_cases import Changes, regimes
+from flows.study_regimes_tables import CONTROLS, Regime, page
+from flows.study_rows import load_shares
+from relex.core.atomic import read_json, write_text
+from relex.core.workspace import DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS
+from relex.ledger import true_rlvr
+from relex.ledger.task import task_of
+from relex.params.load import load
+from relex.retention.folders import STUDY
+
+PAGE = Path("docs/regimes.md")
+_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the horizon that the scan suggests
+
+
+@flow(name="regimes", log_prints=True)
+def first_hops(seed: int, command: str) -> None:
+    """Run them and write docs/regimes.md."""
+    log = get_run_logger()
+    found = []
+    for name, changes in regimes().items():
+        log.info("first hop: %s", name)
+        found.append(_first_hop(name, {**seeded(seed), **changes}))
+    write_text(PAGE, page(found, command))
+    print(f"regimes: {PAGE}")
+
+
+def _first_hop(name: str, changes: Changes) -> Regime:
+    label = "regime-" + name.replace(" ", "-")
+    folder = STUDY / label
+    if not (folder / EVALUATION_METRICS).is_file():
+        night(label, changes, ("problems", "base", "train", "diagnose"))
+        targets = list(horizons(read_json(folder / DIAGNOSIS)))
+        shown = {"extrapolate.targets": targets, "extrapolate.controls": list(CONTROLS)}
+        night(label, {**changes, **shown, **reported_whole(targets, CONTROLS)}, ("extrapolate", "evaluate"))
+    params = load(folder / PARAMS)
+    task = task_of(params.problems, params.base, params.train, params.evaluate)
+    curve = true_rlvr.of(task) if task else None
+    return Regime(
+        name=name,
+        diagnosis=read_json(folder / DIAGNOSIS),
+        evaluation=read_json(folder / EVALUATION_METRICS),
+        shares=load_shares(folder / EVALUATION / "rows", "test"),
+        curve=curve.points if curve else (),
+    )
+
+
+def horizons(diagnosis: dict[str, Any]) -> Sequence[int]:
+    """Around the one that the scan suggests, beyond the window; where there was no scan, the named ones."""
+    suggested, last = diagnosis.get("scan", {}).get("suggested"), diagnosis["trajectory"]["steps"][-1]
+    if suggested is None:
+        named = load(PARAMS).extrapolate.targets
+        return named if named != "auto" else [2 * last, 4 * last, 8 * last]
+    return sorted({max(round(factor * suggested), last + 1) for factor in _FACTORS})
