@@ -88,13 +88,13 @@ def plan(params: Params) -> list[str]:
     stages = [f"relex.stages.{name}.stage" for name in _STAGES]
     if isinstance(params.train, Train) and params.train.generation.backend != "vllm":
         stages.append("relex.stages.train.trl_import:load")
-    engine = ["engine=relex.stages.evaluate.engine.vllm_backend:load"] if params.evaluate.backend == "vllm" else []
+    engine = ["engine@=relex.stages.evaluate.engine.vllm_backend:load"] if params.evaluate.backend == "vllm" else []
     return [
         f"{DVC}={','.join(_DVC)}",
         f"torch,{_MODELS}",
         f"registry={','.join(_REGISTRY)}",
         # In a process of its own, from which nothing is forked: it computes, and torch's threads do not survive a fork.
-        "kernels=relex.window.warm:load",
+        "kernels@=relex.window.warm:load",
         *engine,
         f"{_LAST}={','.join(stages)}",
     ]

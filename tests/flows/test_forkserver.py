@@ -39,15 +39,17 @@ def test_what_is_planned_can_be_imported() -> None:
 
 def test_a_template_without_need_is_left_out() -> None:
     one = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update={"backend": "transformers"})})
-    named = [[entry.partition("=")[0] for entry in plan(params) if "=" in entry] for params in (PARAMS, one)]
+    named = [
+        [entry.partition("=")[0].rstrip("@") for entry in plan(params) if "=" in entry] for params in (PARAMS, one)
+    ]
     assert named == [["dvc", "registry", "kernels", "engine", "stage"], ["dvc", "registry", "kernels", "stage"]]
 
 
 def test_what_stages_are_forked_from_computes_nothing() -> None:
     """Torch's threads, once started, do not survive a fork: on two cores the first stage would wait for ever."""
     calls = [name for entry in plan(PARAMS) for name in entry.rpartition("=")[2].split(",") if ":" in name]
-    alone = {entry for entry in plan(PARAMS) if entry.startswith("kernels=")}
-    assert [name for name in calls if "kernels=" + name not in alone] == [
+    alone = {entry for entry in plan(PARAMS) if entry.startswith("kernels@=")}
+    assert [name for name in calls if "kernels@=" + name not in alone] == [
         "relex.registry.store.packaging:load",
         "relex.stages.evaluate.engine.vllm_backend:load",
         "relex.stages.train.trl_import:load",

@@ -1,9 +1,10 @@
-"""Templates that fork whenever they are asked: python -m relex.core.forkserver.server FOLDER [NAME=]MODULE,... ...
+"""Templates that fork whenever they are asked: python -m relex.core.forkserver.server FOLDER [NAME[@]=]MODULE,... ...
 
 Each NAME is a template: a process that listens at a socket of that name in the folder, and imports the modules. Modules
 without a NAME are imported before the templates that stand behind them. The last template is this process itself, the
 others are its children. MODULE:CALL calls something of a module, too. Whoever asks is answered between two imports,
-with what is there by then.
+with what is there by then. A NAME with an @ imports nothing before the last template has imported everything: what is
+needed late does not take the processor from what is needed first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from relex.core.forkserver.surroundings import surroundings
 from relex.core.pipes import die_with
 
 _SECONDS = 1.0  # between two looks at processes that have ended
+_POLL_SECONDS = 0.1  # between two looks whether the last template has imported everything
+_LOADED = "loaded"  # a file in the folder, once it has
+_LATE = "@"
 
 
 class Template:
@@ -84,6 +88,11 @@ class Template:
                 traceback.print_exc()
             self.answer(0.0)
 
+    def wait_for_the_last(self, folder: int) -> None:
+        """Until the last template has imported everything, answering."""
+        while not _has_loaded(folder):
+            self.answer(_POLL_SECONDS)
+
     def serve(self) -> NoReturn:
         """Answer until killed."""
         gc.collect()
@@ -96,6 +105,8 @@ def main(place: str, arguments: list[str]) -> NoReturn:
     """Load and serve until killed."""
     _prepare_titles()
     plan = [(name, modules.split(",")) for name, _, modules in (argument.rpartition("=") for argument in arguments)]
+    late = {name.removesuffix(_LATE) for name, _ in plan if name.endswith(_LATE)}
+    plan = [(name.removesuffix(_LATE), modules) for name, modules in plan]
     folder = os.open(place, os.O_PATH)
     templates = {name: Template(folder, name) for name, _ in plan if name}
     adopt()
@@ -113,9 +124,20 @@ def main(place: str, arguments: list[str]) -> NoReturn:
             for other in templates.values():
                 if other is not one:
                     other.close()
+            if name in late:
+                one.wait_for_the_last(folder)
             one.load(modules)
             one.serve()
+    os.close(os.open(_LOADED, os.O_CREAT | os.O_WRONLY, dir_fd=folder))
     last.serve()
+
+
+def _has_loaded(folder: int) -> bool:
+    try:
+        os.stat(_LOADED, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _prepare_titles() -> None:

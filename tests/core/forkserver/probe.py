@@ -26,6 +26,10 @@ def main() -> None:
         print(json.dumps(facts))
         print("told", file=sys.stderr)
         sys.exit(7)
+    if what == "start":
+        print("before")
+        subprocess.run(["echo", "of another"], check=True)
+        print("after")
     if what == "raise":
         raise ValueError("of a forked process")
     if what == "say":

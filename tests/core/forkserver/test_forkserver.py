@@ -75,6 +75,33 @@ def test_a_forked_process_is_what_a_fresh_one_would_be(server, tmp_path):
     assert (one["temporary"], one["input"]) == (str(temporary), "given")
 
 
+def test_a_late_template_imports_once_the_last_one_has_and_answers_until_then(tmp_path):
+    (tmp_path / "slow.py").write_text("import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.02)\n")
+    command = [sys.executable, "-m", "relex.core.forkserver.server", str(tmp_path), "t@=csv", "last=slow"]
+    variables = environment(PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}")
+
+    def has_imported() -> bool:
+        done = asked(tmp_path, "tell", more={"PYTHONPATH": variables["PYTHONPATH"]}, input="")
+        return json.loads(done.stdout)["forked"]
+
+    with (
+        open(tmp_path / "log", "wb") as log,
+        supervised(command, environment=variables, output=log, folder=tmp_path),
+    ):
+        until(lambda: (tmp_path / "last").exists())
+        assert not has_imported()
+        assert "forked tests.core.forkserver.probe tell" in (tmp_path / "log").read_text()
+        (tmp_path / "go").touch()
+        until(has_imported)
+
+
+def test_lines_come_at_once_where_the_asker_says_so(server, tmp_path):
+    """Otherwise what a command prints would stand behind what it then starts prints."""
+    more = {"PYTHONUNBUFFERED": "1"}
+    lines = [asked(where, "start", more=more).stdout.splitlines() for where in (server, tmp_path)]
+    assert lines == [["before", "of another", "after"]] * 2
+
+
 def test_exceptions_and_sentences_end_it_as_they_end_a_fresh_one(server, tmp_path):
     forked, fresh = asked(server, "raise"), asked(tmp_path, "raise")
     assert forked.returncode == fresh.returncode == 1
