@@ -65,6 +65,8 @@ ELSEWHERE = {
     "mlflow server": "tests/registry/test_server.py::test_",
     "python -m flows.nightly --serve": "tests/end_to_end/test_schedule.py::test_a_served_schedule_fires_and_the_night",
     "python -m flows.study --campaign": "tests/flows/test_study_campaign.py::test_",
+    "python -m flows.study --portfolio": "tests/flows/test_study_portfolio.py::test_",
+    "python -m flows.study --regimes": "tests/flows/test_study_regimes.py::test_",
     "python -m flows.study --seeds": "tests/flows/test_study.py::test_",
     "relex new": "tests/params/test_new_project.py::test_a_checkout_with_parameters_that_are_sound",
     "relex profile smollm2-135m": "tests/params/test_profiles.py::test_a_profile_replaces_what_git_or_a_profile_holds",
