@@ -24,6 +24,8 @@ from relex.params.load import load
 from relex.retention.folders import STUDY
 
 PAGE = Path("docs/regimes.md")
+# Beside what params.yaml names, where it leaves the choice among rays to the scan.
+_DAMPED = {"name": "damped", "damped": True}
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the horizon that the scan suggests
 
 
@@ -43,6 +45,7 @@ def _first_hop(name: str, changes: Changes) -> Regime:
     label = "regime-" + name.replace(" ", "-")
     folder = STUDY / label
     if not (folder / EVALUATION_METRICS).is_file():
+        changes = {**changes, **more_rays()}
         night(label, changes, ("problems", "base", "train", "diagnose"))
         targets = list(horizons(read_json(folder / DIAGNOSIS)))
         shown = {"extrapolate.targets": targets, "extrapolate.controls": list(CONTROLS)}
@@ -57,6 +60,15 @@ def _first_hop(name: str, changes: Changes) -> Regime:
         shares=load_shares(folder / EVALUATION / "rows", "test"),
         curve=curve.points if curve else (),
     )
+
+
+def more_rays() -> Changes:
+    """Changes that add a ray to those that the scan chooses among; none where they are all named."""
+    found = load(PARAMS).extrapolate
+    if found.rays == "named":
+        return {}
+    named = [variant.model_dump(exclude_none=True) for variant in found.variants]
+    return {"extrapolate.variants": [*named, _DAMPED]}
 
 
 def horizons(diagnosis: dict[str, Any]) -> Sequence[int]:

@@ -77,6 +77,7 @@ def page(regimes: Sequence[Regime], command: str) -> str:
         *_meters(ordered),
         "",
     ]
+    lines += ["## What the scan had said of each ray", "", *_scans(ordered), ""]
     for regime in ordered:
         lines += [f"## {regime.name}", "", str(regime.diagnosis["says"]), "", *_table(regime), ""]
     return "\n".join(lines)
@@ -141,6 +142,25 @@ def _meters(regimes: Sequence[Regime]) -> list[str]:
             f"| {found['overall']['explained_share'][0]:.3f} | {skills or '-'} | {cosines} "
             f"| {kept['straight']:.2f} ({kept['null_straight']:.2f}) |"
         )
+    return rows
+
+
+def _scans(regimes: Sequence[Regime]) -> list[str]:
+    names = list(dict.fromkeys(name for regime in regimes for name in regime.diagnosis.get("rays", {})))
+    rows = [
+        "Mean log-likelihood of right completions of the problems that judge, at each ray's own horizon; the two best "
+        "others race beside the plain line.",
+        "",
+        f"| regime | {OWN} | {' | '.join(names)} |",
+        f"|---|---|{'---|' * len(names)}",
+    ]
+    for regime in regimes:
+        found = {OWN: regime.diagnosis.get("scan", {}), **regime.diagnosis.get("rays", {})}
+        cells = []
+        for name in (OWN, *names):
+            judged = found.get(name, {}).get("judged")
+            cells.append("-" if judged is None else f"{judged:.3f} at {found[name]['suggested']}")
+        rows.append(f"| {regime.name} | {' | '.join(cells)} |")
     return rows
 
 

@@ -132,6 +132,9 @@ def extrapolate(
     backtested: Annotated[
         bool, typer.Option("--backtested", help="Tensors whose held-out backtest fails stay at the last observed step.")
     ] = False,
+    damped: Annotated[
+        bool, typer.Option("--damped", help="Every tensor goes as far as its held-out backtest has skill, from 0 to 1.")
+    ] = False,
     norm_cap: Annotated[
         Optional[float], typer.Option(help="Longest predicted delta of a tensor, in units of its last observed one.")
     ] = None,

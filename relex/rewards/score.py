@@ -23,8 +23,6 @@ from typing import Any
 from relex.core.errors import InputError
 from relex.rewards.bounded import ask_all
 
-RIGHT = 0.5  # a completion whose reward is above it was verified to be right
-
 # Longer completions than this are cut to their end, where the final answer stands, before a parser sees them.
 MAX_CHARACTERS = 20_000
 MAX_FORMAT_CHARACTERS = 200_000  # a format is a matter of the whole completion

@@ -66,8 +66,9 @@ class Options(Section):
     how far tensors of a kind, or of one in one layer (mlp.11; forecast/kinds.py), go from the last observed step, in
     units of the forecast; 1 where neither is named. soup: instead of one candidate per target, one: the mean of the
     forecasts for these steps. shrink: towards the last observed checkpoint. autoregressive: refit after every so many
-    predicted steps. backtested: tensors whose held-out backtest fails stay at the last observed step. norm_cap: a
-    tensor's predicted delta at most this many times its last observed one. memory: for all buffers together.
+    predicted steps. backtested: tensors whose held-out backtest fails stay at the last observed step. damped: every
+    tensor goes as far as its held-out backtest has skill, from 0 to 1, times what `kinds` says. norm_cap: a tensor's
+    predicted delta at most this many times its last observed one. memory: for all buffers together.
     """
 
     rank: int | Literal["full"] = 1
@@ -83,6 +84,7 @@ class Options(Section):
     shrink: float = 0.0
     autoregressive: int | None = None
     backtested: bool = False
+    damped: bool = False
     norm_cap: float | None = None
     device: Device = "auto"
     memory: str = "1GiB"
@@ -130,7 +132,7 @@ class Options(Section):
         """Along how many directions any number of targets lie at most (forecast/factored.py), as far as the options
         tell; None where they do not, as with a fit that goes on from its own predictions."""
         fit = FITS[self.fit]
-        more = int(self.shrink > 0) + int(self.kinds is not None)
+        more = int(self.shrink > 0) + int(self.kinds is not None or self.damped)
         if fit.whole is not None:
             return 1 + more
         if self.rank != "full":

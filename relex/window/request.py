@@ -87,14 +87,23 @@ class Request:
         last step where the tensor stays."""
         rows, used = self.rows(steps), self.used_steps(steps)
         part = gram[np.ix_(rows, rows)]
-        if not self.moves(name) or (self.options.backtested and not passes(part, used, self.forecast)):
+        size = self._size(name, part, used) if self.moves(name) else 0.0
+        if size == 0.0:
             return Directed.plain(np.eye(len(steps))[[rows[-1]] * len(self.targets)])
         found = directed(part, used, self.horizons, self.forecast).placed(rows, len(steps))
-        found = found.from_row(np.eye(len(steps))[rows[-1]], self.step_size(name))
+        found = found.from_row(np.eye(len(steps))[rows[-1]], size)
         cap = self.options.norm_cap
         if cap is not None:
             found = found.scaled(capping(found.dense, gram, rows[-1], cap))
         return found.mean() if self.options.soup else found
+
+    def _size(self, name: str, gram: Array, used: Sequence[int]) -> float:
+        """step_size() of a tensor that moves, as far as its backtest in the sub-window lets it."""
+        size = self.step_size(name)
+        if self.options.backtested or self.options.damped:
+            found = half_skill(gram, used, self.forecast)
+            size *= min(max(found, 0.0), 1.0) if self.options.damped else float(found > 0.0)
+        return size
 
     def weights(self, name: str, gram: Array, steps: Sequence[int]) -> Array:
         """directed() as an array [K, T]."""
@@ -167,10 +176,11 @@ class Request:
         return faults
 
 
-def passes(gram: Array, steps: Sequence[int], how: Forecast) -> bool:
-    """Whether one tensor's forecast from the first half of the window beats staying, at the window's last step."""
+def half_skill(gram: Array, steps: Sequence[int], how: Forecast) -> float:
+    """The skill of one tensor's forecast from the first half of the window at its last step: 1 is perfect, 0 no better
+    than staying. 0 for a window too short to hold anything out."""
     counts = fitted_counts(len(steps), [0.5])
-    return bool(counts) and float(held_out({"": gram}, steps, counts[0], how).skill()[-1]) > 0.0
+    return float(held_out({"": gram}, steps, counts[0], how).skill()[-1]) if counts else 0.0
 
 
 def capping(found: Array, gram: Array, last: int, cap: float) -> Array:

@@ -9,7 +9,7 @@ import pytest
 
 from flows.study import reported_whole, write_params
 from flows.study_cases import regimes
-from flows.study_regimes import horizons
+from flows.study_regimes import horizons, more_rays
 from flows.study_regimes_tables import CONTROLS, Regime, page
 from relex.params.load import load
 from tests.builders import ROOT
@@ -17,7 +17,8 @@ from tests.builders.curves import points as curve
 
 DIAGNOSIS = {
     "says": "The line forecasts well.",
-    "scan": {"suggested": 100},
+    "scan": {"suggested": 100, "judged": -0.5},
+    "rays": {"fitted": {"suggested": 90, "judged": -0.25}, "damped": {"suggested": None, "judged": None}},
     "trajectory": {"steps": [1, 2, 12]},
     "overall": {"explained_share": [0.99, 1.0]},
     "persistence": {"cosine": [0.9, 0.8, None, None], "straight": 0.95, "null_straight": 0.3},
@@ -51,6 +52,8 @@ def test_the_regime_that_gains_least_comes_first_and_what_ruins_is_named() -> No
     assert good.ruined is None
     assert "| good | 100 | 100 | 0.990 | 0.80 | 0.90, 0.80, - | 0.95 (0.30) |" in text
     assert "| plain line | 0.500 | 0.700 | 0.600 |" in text
+    assert "| regime | plain line | fitted | damped |" in text
+    assert "| good | -0.500 at 100 | -0.250 at 90 | - |" in text
 
 
 def test_the_share_of_the_true_gain_is_of_true_rlvr_at_the_same_step() -> None:
@@ -71,8 +74,11 @@ def test_every_regime_is_parameters_that_a_stage_takes(tmp_path: Path, monkeypat
     found = regimes()
     assert list(found) == ["as params.yaml has it", "rate 2x", "rate 5x", "bent", "adapters"]
     for changes in found.values():
-        more = {"extrapolate.targets": [50, 100], "extrapolate.controls": list(CONTROLS)}
+        more = {**more_rays(), "extrapolate.targets": [50, 100], "extrapolate.controls": list(CONTROLS)}
         write_params(tmp_path / "params.yaml", {**changes, **more, **reported_whole([50, 100], CONTROLS)})
+        raced = load(tmp_path / "params.yaml").extrapolate
+        assert [variant.name for variant in raced.variants] == ["lateline", "fitted", "damped"]
+        assert raced.fits == 1
     rates = [load_rate(tmp_path, changes) for changes in found.values()]
     assert rates == pytest.approx([4e-6, 8e-6, 2e-5, 2e-5, 1e-4], rel=1e-12)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -122,3 +124,22 @@ def test_what_a_ray_cannot_be_is_refused(options, said):
     request = Request(() if "soup" in options else (9,), Options.of_flags(options))
     with pytest.raises(InputErrors, match=said):
         request.check([1, 2, 3, 4], [NAMES["mlp"]])
+
+
+@settings(max_examples=100, deadline=None)
+@given(windows(), OPTIONS, st.floats(0.0, 2.0), st.booleans())
+def test_a_damped_tensor_goes_as_far_as_its_backtest_has_skill(window, options, size, damped):
+    steps, deltas = window
+    how = options.forecast()
+    target, half = int(steps[-1]) + 40, min(max(round(len(steps) / 2), 2), len(steps) - 1)
+    cut = replace(how, rank=how.rank if how.rank == "full" else min(how.rank, half), degree=min(how.degree, half - 1))
+    cut = replace(cut, anchor_mean=min(how.anchor_mean, half))
+    error = np.sum((by_svd(steps[:half], deltas[:half], int(steps[-1]), cut) - deltas[-1]) ** 2)
+    stay = np.sum((deltas[half - 1] - deltas[-1]) ** 2)
+    skill = 1.0 - error / stay if len(steps) > 2 else 0.0
+    far = size * (np.clip(skill, 0.0, 1.0) if damped else float(skill > 0.0))
+    request = Request(
+        (target,), options.model_copy(update={"kinds": {"mlp": size}, "damped": damped, "backtested": True})
+    )
+    wanted = deltas[-1] + far * (by_svd(steps, deltas, target, how) - deltas[-1])
+    assert distance(sums(request, NAMES["mlp"], steps, deltas)[0], wanted) < 1e-5

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from relex.core import progress
+from relex.core.right import RIGHT
 from relex.forecast.kinds import group_of
 from relex.policy.likelihood import backward
-from relex.rewards.score import RIGHT
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.stages.diagnose.params import FIT_STEPS
 

@@ -17,11 +17,11 @@ import torch
 
 from relex.core import progress
 from relex.core.choices import Device
+from relex.core.right import RIGHT
 from relex.forecast.backtest import held_out_weights
 from relex.forecast.subspace import Array
 from relex.forecast.weights import Forecast
 from relex.policy.likelihood import log_likelihoods, next_token_log_probabilities
-from relex.rewards.score import RIGHT
 from relex.stages.diagnose.moving_model import MovingModel
 from relex.window.rows import Window
 

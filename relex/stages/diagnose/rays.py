@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from relex.core.right import RIGHT
 from relex.forecast.subspace import Array
-from relex.rewards.score import RIGHT
 from relex.stages.diagnose import scan
 from relex.stages.diagnose.fitting import FEWEST, fitted_sizes, halves, right_of
 from relex.stages.diagnose.moving_model import MovingModel

@@ -17,9 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from relex.core import progress
+from relex.core.right import RIGHT
 from relex.forecast.subspace import Array
 from relex.policy.likelihood import log_likelihoods
-from relex.rewards.score import RIGHT
 from relex.stages.diagnose.moving_model import MovingModel
 
 RESAMPLES = 1000

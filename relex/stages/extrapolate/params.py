@@ -32,6 +32,7 @@ class Variant(Section):
     kinds: dict[str, float] | Literal["fitted"] | None = None  # fitted: by diagnose, with extrapolate.rays auto
     soup: tuple[Positive, ...] | None = None  # one candidate, whatever the targets
     shrink: Share | None = None
+    damped: bool | None = None
 
     def changes(self) -> dict[str, Any]:
         """The options that it names; sizes that are fitted are none yet."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from relex.core.errors import InputError
-from relex.rewards.score import RIGHT
+from relex.core.right import RIGHT
 from relex.stages.report.data import Proven
 
 _EACH = 5
