@@ -52,13 +52,11 @@ _QUIET = {
 
 
 def environment() -> dict[str, str]:
-    """What commands run in: this interpreter's console scripts first, and no telemetry."""
-    return {
-        **_QUIET,
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONUNBUFFERED": "1",
-    }
+    """What commands run in: this interpreter's console scripts first, and no telemetry. Of a command that runs in one
+    already, the same: a fork server refuses whoever's is unlike its own."""
+    scripts, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    found = path if path.split(os.pathsep)[0] == scripts else f"{scripts}{os.pathsep}{path}"
+    return {**_QUIET, **os.environ, "PATH": found, "PYTHONUNBUFFERED": "1"}
 
 
 def run_command(command: Sequence[str], log: Callable[[str], Any], folder: Path | None = None) -> list[str]:

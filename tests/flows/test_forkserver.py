@@ -107,3 +107,12 @@ def test_dvc_is_started_afresh_where_no_template_of_it_is(monkeypatch: pytest.Mo
     with fork_server(PARAMS):
         assert run_command(["dvc", "--version"], print)
     assert not Path(".relex/forkserver.log").read_text()
+
+
+def test_a_command_s_own_commands_run_in_the_same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the server refused what flows.save asks of DVC, and DVC was imported afresh."""
+    monkeypatch.setenv("PATH", "/somewhere/bin")
+    first = environment()
+    assert first["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/somewhere/bin"
+    monkeypatch.setattr(os, "environ", first)
+    assert environment() == first
