@@ -22,12 +22,14 @@ from relex.stages.train.params import Train
 # Where one of these is there, CUDA may be initialised by an import, and what is forked after that cannot use it.
 _DRIVERS = tuple(map(Path, ("/proc/driver/nvidia/version", "/usr/lib/wsl/lib/libcuda.so.1", "/dev/kfd")))
 _MODELS = "transformers.models.auto.modeling_auto,transformers.models.auto.tokenization_auto"
+_PICTURES = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg")
 _REGISTRY = (
     "mlflow",
     "mlflow.store.tracking.sqlalchemy_store",
     "relex.registry.register",
     "relex.registry.promotion",
     "relex.registry.store.packaging:load",
+    *_PICTURES,
 )
 # What `dvc repro` and `dvc exp save` import, most of it only when they run.
 _DVC = (
@@ -85,7 +87,7 @@ def _until_it_listens(server: subprocess.Popen[bytes], folder: Path) -> None:
 
 def plan(params: Params) -> list[str]:
     """The templates, as arguments of relex/core/forkserver/server.py."""
-    stages = [f"relex.stages.{name}.stage" for name in _STAGES]
+    stages = [*(f"relex.stages.{name}.stage" for name in _STAGES), *_PICTURES]
     if isinstance(params.train, Train) and params.train.generation.backend != "vllm":
         stages.append("relex.stages.train.trl_import:load")
     engine = ["engine@=relex.stages.evaluate.engine.vllm_backend:load"] if params.evaluate.backend == "vllm" else []
