@@ -16,6 +16,7 @@ from relex.proof.paired import difference, share
 from relex.proof.rounds import Look, rows_of
 
 LEVEL = 0.05  # one-sided, of each comparison at each look
+RUNNER_UP = 0.02  # of the second best: what chance sends home too early is then not made up for by a third
 HALVED = 2  # after so many looks, and after each later one, the worse half of the candidates leaves
 _FINAL = 2  # but these many stay
 
@@ -41,11 +42,10 @@ class Standing:
 
 
 def behind(answers: Mapping[str, Answers]) -> set[str]:
-    """Those credibly worse than the best one."""
-    best = max(answers, key=lambda name: float(answers[name].right.mean()))
-    return {
-        name for name, found in answers.items() if name != best and difference(answers[best], found, 0.0, LEVEL).low > 0
-    }
+    """Those credibly worse than the best one, the second best at the level RUNNER_UP."""
+    best, *others = sorted(answers, key=lambda name: -float(answers[name].right.mean()))
+    levels = dict.fromkeys(others, LEVEL) | dict.fromkeys(others[:1], RUNNER_UP)
+    return {name for name, level in levels.items() if difference(answers[best], answers[name], 0.0, level).low > 0}
 
 
 def better_half(answers: Mapping[str, Answers]) -> set[str]:

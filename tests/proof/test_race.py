@@ -20,6 +20,13 @@ def test_those_credibly_behind_leave_and_the_best_never_does() -> None:
     assert behind({"good": good}) == set()
 
 
+def test_the_runner_up_leaves_only_when_it_is_more_credibly_behind() -> None:
+    """One of the study's nights had sent home the better horizon by chance, and no third made up for it."""
+    best, four_less, ten_less = answers(*[4] * 50), answers(*[4] * 46, *[0] * 4), answers(*[4] * 40, *[0] * 10)
+    assert behind({"runner-up": four_less, "best": best, "third": four_less}) == {"third"}
+    assert behind({"best": best, "runner-up": ten_less}) == {"runner-up"}
+
+
 def test_models_that_answer_alike_are_equivalent_once_enough_was_asked() -> None:
     few, many = answers(*[4, 0] * 10), answers(*[4, 0] * 200)
     assert not equivalent({"one": few, "other": few}, 0.01)
