@@ -20,6 +20,7 @@ KINDS = (
     ("fork server", "relex.core.forkserver"),
     ("engine", "relex.stages.evaluate.engine"),
     ("scorer", "relex.rewards.scoring_server"),
+    ("asker for dvc", "flows.dvc_command"),
     ("dvc repro", "dvc --wait-for-lock repro"),
     ("dvc status", "dvc status"),
     ("dvc exp save", "exp save"),
