@@ -20,10 +20,13 @@ def choose(night: Night) -> Generator[Ask, None, str | None]:
     played = night.looks(CHOOSE, night.plan.race)
     for number, look in enumerate(played, 1):
         answers = yield from _look(night, look, [*racing, *beside])
+        candidates = {name: answers[name] for name in racing if name != OBSERVED}
         # Of the controls' answers nothing follows for the others.
-        behind, controls_behind = race.behind({name: answers[name] for name in racing}), race.behind(answers)
+        behind, controls_behind = (
+            race.behind({name: answers[name] for name in racing}, candidates),
+            race.behind(answers),
+        )
         if number >= race.HALVED:
-            candidates = {name: answers[name] for name in racing if name != OBSERVED}
             behind |= candidates.keys() - race.better_half(candidates)
         racing, beside = _stay(night, racing, behind, number), _stay(night, beside, controls_behind, number)
         left = {name: answers[name] for name in racing if name != OBSERVED}

@@ -8,7 +8,7 @@ second look, and the last two race to the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from relex.proof.answers import Answers
@@ -16,7 +16,7 @@ from relex.proof.paired import difference, share
 from relex.proof.rounds import Look, rows_of
 
 LEVEL = 0.05  # one-sided, of each comparison at each look
-RUNNER_UP = 0.02  # of the second best: what chance sends home too early is then not made up for by a third
+RUNNER_UP = 0.02  # of the candidate next to the best one: what chance sends home there, no third makes up for
 HALVED = 2  # after so many looks, and after each later one, the worse half of the candidates leaves
 _FINAL = 2  # but these many stay
 
@@ -41,10 +41,13 @@ class Standing:
     left: int | None = None
 
 
-def behind(answers: Mapping[str, Answers]) -> set[str]:
-    """Those credibly worse than the best one, the second best at the level RUNNER_UP."""
+def behind(answers: Mapping[str, Answers], candidates: Collection[str] = ()) -> set[str]:
+    """Those credibly worse than the best one. Where that is one of the candidates, the next of these leaves at the
+    level RUNNER_UP; where it is not, none of them is worth more."""
     best, *others = sorted(answers, key=lambda name: -float(answers[name].right.mean()))
-    levels = dict.fromkeys(others, LEVEL) | dict.fromkeys(others[:1], RUNNER_UP)
+    levels = dict.fromkeys(others, LEVEL)
+    if best in candidates:
+        levels |= dict.fromkeys([name for name in others if name in candidates][:1], RUNNER_UP)
     return {name for name, level in levels.items() if difference(answers[best], answers[name], 0.0, level).low > 0}
 
 

@@ -23,8 +23,11 @@ def test_those_credibly_behind_leave_and_the_best_never_does() -> None:
 def test_the_runner_up_leaves_only_when_it_is_more_credibly_behind() -> None:
     """One of the study's nights had sent home the better horizon by chance, and no third made up for it."""
     best, four_less, ten_less = answers(*[4] * 50), answers(*[4] * 46, *[0] * 4), answers(*[4] * 40, *[0] * 10)
-    assert behind({"runner-up": four_less, "best": best, "third": four_less}) == {"third"}
-    assert behind({"best": best, "runner-up": ten_less}) == {"runner-up"}
+    racing = {"runner-up": four_less, "best": best, "third": four_less}
+    assert behind(racing, racing) == {"third"}
+    assert behind({"best": best, "runner-up": ten_less}, racing) == {"runner-up"}
+    # Behind a model that is no candidate, being near helps nobody.
+    assert behind(racing, ["runner-up", "third"]) == {"runner-up", "third"}
 
 
 def test_models_that_answer_alike_are_equivalent_once_enough_was_asked() -> None:
