@@ -70,12 +70,17 @@ def campaigns(options: Mapping[str, Any], command: str) -> None:
         print(page(found, command, beside))
 
 
+def folder_of(seed: int, options: Mapping[str, Any]) -> Path:
+    """Where the campaign of a seed and such options is."""
+    label = "".join(f"-{options[name]}" for name in ("mode", "window", "case") if options.get(name))
+    return STUDY / f"campaign-{seed}{label}"
+
+
 def campaign(seed: int, options: Mapping[str, Any], command: str) -> Campaign:
     """One campaign, run as far as `options` say and not yet run. options: as of `campaigns`; case: a name for
     `changes`, of params.yaml, None for none."""
-    label = "".join(f"-{options[name]}" for name in ("mode", "window", "case") if options.get(name))
-    name = f"campaign-{seed}{label}"
-    folder, changes = STUDY / name, _changes(seed, options)
+    folder, changes = folder_of(seed, options), _changes(seed, options)
+    name = folder.name
     if not (folder / PARAMS).is_file():
         folder.parent.mkdir(exist_ok=True)
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)

@@ -17,15 +17,13 @@ ADAPTERS: Changes = {"train.lora": {"r": 8, "alpha": 16}, "train.learning_rate":
 PLAIN: Changes = {"extrapolate.rays": "named", "extrapolate.variants": []}  # the section's own ray alone
 
 
-def faster(factor: float) -> Changes:
-    """The committed learning rate so many times."""
-    train = load(PARAMS).train
-    return {"train.learning_rate": factor * train.learning_rate} if isinstance(train, Train) else {}
-
-
 def regimes() -> dict[str, Changes]:
     """By name, the trainings of which a first hop is looked at; those of the embedded base where that is the base."""
-    found: dict[str, Changes] = {"as params.yaml has it": {}, "rate 2x": faster(2.0), "rate 5x": faster(5.0)}
-    if isinstance(load(PARAMS).base.source, EmbeddedBase):
+    params = load(PARAMS)
+    found: dict[str, Changes] = {"as params.yaml has it": {}}
+    if isinstance(params.train, Train):  # another trainer's rate is not ours to change
+        rate = params.train.learning_rate
+        found |= {f"rate {factor}x": {"train.learning_rate": factor * rate} for factor in (2, 5)}
+    if isinstance(params.base.source, EmbeddedBase):
         found |= {"bent": BENT, "adapters": ADAPTERS}
     return found

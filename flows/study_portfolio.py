@@ -15,13 +15,12 @@ from typing import Any
 from prefect import flow
 
 from flows.study_answers import answers
-from flows.study_campaign import campaign
+from flows.study_campaign import campaign, folder_of
 from flows.study_campaign_tables import Campaign, interval, seconds_of
 from flows.study_cases import ADAPTERS, BENT, PLAIN, Changes
-from flows.study_rows import paired_gain
+from flows.study_rows import paired_gain, said
 from relex.core.atomic import write_text
 from relex.ledger.lines import Right
-from relex.retention.folders import STUDY
 from relex.stages.evaluate.statistics import Interval
 
 PAGE = Path("docs/portfolio.md")
@@ -72,8 +71,7 @@ def portfolio(options: Mapping[str, Any], command: str) -> None:
             label = "-".join(part for part in (case, rays) if part) or None
             way = {"mode": None, "window": None, "nights": 1, "true_steps": 0, "case": label}
             found = campaign(seed, {**way, "changes": {**changes, **more}}, command)
-            folder = STUDY / "-".join(["campaign", str(seed), *([label] if label else [])])
-            nights.append(first_night(found, answers(folder, 1)))
+            nights.append(first_night(found, answers(folder_of(seed, way), 1)))
         pairs.append(Pair(" ".join([f"seed {seed}", *([case] if case else [])]), *nights))
     write_text(PAGE, page(pairs, command))
     print(f"portfolio: {PAGE}")
@@ -104,11 +102,11 @@ def page(pairs: list[Pair], command: str) -> str:
     for pair in pairs:
         gain, plain, every = pair.gain, pair.plain, pair.all_rays
         better, worse = better + (gain.low > 0), worse + (gain.high < 0)
-        said = "better" if gain.low > 0 else "worse" if gain.high < 0 else "not told apart"
+        verdict = "better" if gain.low > 0 else "worse" if gain.high < 0 else "not told apart"
         steps = f"{plain.steps}" if plain.steps == every.steps else f"{plain.steps}, {every.steps}"
         lines.append(
             f"| {pair.name} | {steps} | {interval(plain.right['test'])} | {interval(every.right['test'])} "
-            f"| {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] | {said} "
+            f"| {said(gain)} | {verdict} "
             f"| {plain.right['ood'].value:.3f}, {every.right['ood'].value:.3f} "
             f"| {plain.rows:,}, {every.rows:,} ({every.rows / plain.rows:.2f} times) "
             f"| {plain.seconds:.0f}, {every.seconds:.0f} |"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from flows.study_rows import Shares, paired_gain
+from flows.study_rows import Shares, paired_gain, said
 from flows.summary import right
 from relex.ledger.true_rlvr import Point
+from relex.stages.extrapolate.params import Control
 
 OWN = "plain line"
-CONTROLS = ("first-update", "mean-update", "random")
+CONTROLS = get_args(Control)
 _READ = """One window of each training, and models at the same horizons along every ray. A control goes tensor by
 tensor as far as the plain line does, but along its first update alone, the mean of its first three, or at random.
 What stands here is the share of right samples on the test problems, which decide nothing; best is the best of the
@@ -175,5 +176,4 @@ def _table(regime: Regime) -> list[str]:
 
 
 def _gain(regime: Regime, ours: str, theirs: str) -> str:
-    gain = paired_gain(regime.shares, ours, theirs)
-    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+    return said(paired_gain(regime.shares, ours, theirs))

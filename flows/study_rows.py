@@ -30,6 +30,11 @@ def load_shares(folder: Path, suite: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def said(gain: Interval) -> str:
+    """A gain with its interval, for a table."""
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+
+
 def paired_gain(shares: Shares, ours: str, theirs: str) -> Interval:
     """The mean difference of two models over the problems that both were asked, with its bootstrap interval."""
     both = [problem for problem in shares[ours] if problem in shares[theirs]]

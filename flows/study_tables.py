@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.study_rows import Shares, paired_gain
+from flows.study_rows import Shares, paired_gain, said
 from flows.summary import right
 
 _CAVEATS = """Read with care: the task is tiny, and its base was made for the method (a corpus that mixes a right and a
@@ -108,5 +108,4 @@ def _interval(metric: Mapping[str, float]) -> str:
 
 def _gain(shares: Shares, ours: str) -> str:
     """What a model gains over the last observed checkpoint on the same problems, with its bootstrap interval."""
-    gain = paired_gain(shares, ours, "observed")
-    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+    return said(paired_gain(shares, ours, "observed"))
