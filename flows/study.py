@@ -14,6 +14,7 @@ the same stage commands; --true-steps trains on from the same base for the compa
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -216,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rays.add_argument(
         "--regimes", action="store_true", help="the first seed's first hop in unlike trainings: every ray and control"
     )
+    rays.add_argument("--only", nargs="+", default=[], help="with --regimes: these alone, by their names on its page")
     campaign = parser.add_argument_group("campaigns of nights")
     campaign.add_argument("--campaign", action="store_true", help="nights of hops, each beginning at the last champion")
     campaign.add_argument("--nights", type=int, default=3, help="of each campaign (default: 3)")
@@ -231,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> None:
-    command = " ".join(["python -m flows.study", *given])
+    command = f"python -m flows.study {shlex.join(given)}"
     if options.campaign:
         from flows.study_campaign import campaigns
 
@@ -248,7 +250,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> None:
         from flows.study_regimes import first_hops
 
         with prefect_server():
-            first_hops(options.seeds[0], command)
+            first_hops(options.seeds[0], command, options.only)
         return
     targets = options.targets or load(PARAMS).extrapolate.targets
     if targets == "auto":

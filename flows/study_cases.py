@@ -14,6 +14,14 @@ Changes = Mapping[str, Any]  # dotted key of params.yaml -> value
 
 BENT: Changes = {"train.learning_rate": 2.0e-5, "base.source.pretraining.anneal": False}
 ADAPTERS: Changes = {"train.lora": {"r": 8, "alpha": 16}, "train.learning_rate": 1.0e-4}
+# Four times the parameters: more robust, the line of its updates bears longer horizons.
+WIDE: Changes = {
+    "base.source.hidden_size": 256,
+    "base.source.intermediate_size": 512,
+    "base.source.head_dim": 64,
+    "base.source.pretraining.learning_rate": 1.5e-3,
+    "train.learning_rate": 3.0e-6,
+}
 PLAIN: Changes = {"extrapolate.rays": "named", "extrapolate.variants": []}  # the section's own ray alone
 
 
@@ -25,5 +33,5 @@ def regimes() -> dict[str, Changes]:
         rate = params.train.learning_rate
         found |= {f"rate {factor}x": {"train.learning_rate": factor * rate} for factor in (2, 5)}
     if isinstance(params.base.source, EmbeddedBase):
-        found |= {"bent": BENT, "adapters": ADAPTERS}
+        found |= {"wide": WIDE, "bent": BENT, "adapters": ADAPTERS}
     return found

@@ -17,6 +17,7 @@ from flows.study_cases import Changes, regimes
 from flows.study_regimes_tables import CONTROLS, Regime, page
 from flows.study_rows import load_shares
 from relex.core.atomic import read_json, write_text
+from relex.core.errors import InputError
 from relex.core.workspace import DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS
 from relex.ledger import true_rlvr
 from relex.ledger.task import task_of
@@ -30,11 +31,20 @@ _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the horizon that the scan suggests
 
 
 @flow(name="regimes", log_prints=True)
-def first_hops(seed: int, command: str) -> None:
-    """Run them and write docs/regimes.md."""
+def first_hops(seed: int, command: str, only: Sequence[str] = ()) -> None:
+    """Run them, or `only` those of these names, and write docs/regimes.md."""
+    known = regimes()
+    if unknown := [name for name in only if name not in known]:
+        raise InputError(
+            "there is no such regime",
+            where="--only",
+            expected=f"some of {', '.join(known)}",
+            found=", ".join(unknown),
+        )
     log = get_run_logger()
     found = []
-    for name, changes in regimes().items():
+    for name in only or known:
+        changes = known[name]
         log.info("first hop: %s", name)
         found.append(_first_hop(name, {**seeded(seed), **changes}))
     write_text(PAGE, page(found, command))

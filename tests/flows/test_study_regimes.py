@@ -9,8 +9,9 @@ import pytest
 
 from flows.study import reported_whole, write_params
 from flows.study_cases import regimes
-from flows.study_regimes import horizons, more_rays
+from flows.study_regimes import first_hops, horizons, more_rays
 from flows.study_regimes_tables import CONTROLS, Regime, page
+from relex.core.errors import InputError
 from relex.params.load import load
 from tests.builders import ROOT
 from tests.builders.curves import points as curve
@@ -72,7 +73,7 @@ def test_horizons_lie_on_both_sides_of_the_scans_and_beyond_the_window(monkeypat
 def test_every_regime_is_parameters_that_a_stage_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     found = regimes()
-    assert list(found) == ["as params.yaml has it", "rate 2x", "rate 5x", "bent", "adapters"]
+    assert list(found) == ["as params.yaml has it", "rate 2x", "rate 5x", "wide", "bent", "adapters"]
     for changes in found.values():
         more = {**more_rays(), "extrapolate.targets": [50, 100], "extrapolate.controls": list(CONTROLS)}
         write_params(tmp_path / "params.yaml", {**changes, **more, **reported_whole([50, 100], CONTROLS)})
@@ -80,7 +81,7 @@ def test_every_regime_is_parameters_that_a_stage_takes(tmp_path: Path, monkeypat
         assert [variant.name for variant in raced.variants] == ["lateline", "fitted", "damped"]
         assert raced.fits == 1
     rates = [load_rate(tmp_path, changes) for changes in found.values()]
-    assert rates == pytest.approx([4e-6, 8e-6, 2e-5, 2e-5, 1e-4], rel=1e-12)
+    assert rates == pytest.approx([4e-6, 8e-6, 2e-5, 3e-6, 2e-5, 1e-4], rel=1e-12)
 
 
 def load_rate(folder: Path, changes: Any) -> float:
@@ -92,3 +93,9 @@ def test_a_base_that_is_not_made_here_has_the_rates_alone(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "infra/profiles/smollm2-135m.yaml").read_text())
     assert list(regimes()) == ["as params.yaml has it", "rate 2x", "rate 5x"]
+
+
+def test_a_regime_that_there_is_not_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(InputError, match=r"rate 2x, rate 5x, wide, bent, adapters.*\n?.*wider"):
+        first_hops.fn(0, "the command", ["wider"])
