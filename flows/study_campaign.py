@@ -133,6 +133,7 @@ def _longer(changes: Mapping[str, Any], shown: range) -> dict[str, Any]:
         **reported_whole(list(shown)),
         "train.budget.steps": shown[-1],
         "train.window": {"first": shown[0], "last": shown[-1], "every": shown.step},
+        "extrapolate.targets": [2 * shown[-1]],  # nothing is extrapolated, and named ones may lie inside this window
         "extrapolate.variants": [],
     }
 

@@ -122,6 +122,16 @@ def test_a_true_run_is_of_its_campaigns_task(tmp_path: Path, monkeypatch: pytest
     assert tasks[3] != tasks[0]
 
 
+def test_true_rlvr_beyond_the_named_targets_is_parameters_that_a_stage_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "infra/profiles/smollm2-135m.yaml").read_text())
+    write_params(tmp_path / "true.yaml", study_campaign._longer({}, range(4, 17, 4)))
+    assert load(tmp_path / "true.yaml").train.budget.steps == 16  # 6, 9 and 13 are named for forecasts from step 4
+    assert task(load(tmp_path / "true.yaml")) == task(load(tmp_path / "params.yaml"))
+
+
 def task(params: Params) -> str | None:
     return task_of(params.problems, params.base, params.train, params.evaluate)
 
