@@ -7,6 +7,7 @@ All of them are asked every reported problem, which a night cannot afford. What 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from prefect import flow, get_run_logger
 
 from flows.study import night, reported_whole, seeded
 from flows.study_cases import Changes, regimes
-from flows.study_regimes_tables import CONTROLS, Regime, page
+from flows.study_regimes_tables import CONTROLS, OWN, Regime, page
 from flows.study_rows import load_shares
+from flows.study_withheld import withheld
 from relex.core.atomic import read_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS
@@ -63,13 +65,15 @@ def _first_hop(name: str, changes: Changes) -> Regime:
     params = load(folder / PARAMS)
     task = task_of(params.problems, params.base, params.train, params.evaluate)
     curve = true_rlvr.of(task) if task else None
-    return Regime(
+    found = Regime(
         name=name,
         diagnosis=read_json(folder / DIAGNOSIS),
         evaluation=read_json(folder / EVALUATION_METRICS),
         shares=load_shares(folder / EVALUATION / "rows", "test"),
         curve=curve.points if curve else (),
     )
+    last = found.diagnosis["trajectory"]["steps"][-1]
+    return replace(found, withheld=withheld(folder, {last: "observed", **found.rays[OWN]}))
 
 
 def more_rays() -> Changes:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from relex.stages.evaluate.statistics import Interval, bootstrap_intervals
 
-_CONFIDENCE = 0.95
-_RESAMPLES = 10_000
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
 
 Shares = Mapping[str, Mapping[str, float]]  # by model and problem
 
@@ -39,5 +39,5 @@ def paired_gain(shares: Shares, ours: str, theirs: str) -> Interval:
     """The mean difference of two models over the problems that both were asked, with its bootstrap interval."""
     both = [problem for problem in shares[ours] if problem in shares[theirs]]
     differences = np.array([[shares[ours][problem] - shares[theirs][problem]] for problem in both])
-    (interval,) = bootstrap_intervals(differences, _CONFIDENCE, _RESAMPLES, seed=0)
+    (interval,) = bootstrap_intervals(differences, CONFIDENCE, RESAMPLES, seed=0)
     return interval

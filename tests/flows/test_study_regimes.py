@@ -63,6 +63,17 @@ def test_the_share_of_the_true_gain_is_of_true_rlvr_at_the_same_step() -> None:
     assert "| 180 % |" in page([found], "the command")
 
 
+def test_what_a_withheld_horizon_answered_stands_beside_what_others_say_of_it() -> None:
+    off = {"off": 0.02, "low": -0.01, "high": 0.05}
+    told = {"step": 100, "asked": 0.7, "all_others": {**off, "effective": 0.9}, "line": {**off, "off": -0.04}}
+    text = page(
+        [regime("good", (0.5, 0.7, 0.6), (0.4, 0.5, 0.4), withheld=[{**told, "neighbours": told["all_others"]}])], ""
+    )
+    said = "+0.020 [-0.010, +0.050]"
+    assert f"| good | 100 | 0.700 | {said} | 0.90 | {said} | 0.90 | -0.040 [-0.010, +0.050] |" in text
+    assert "all others 0.020 (0.020), neighbours 0.020 (0.020), line 0.040 (0.040)." in text
+
+
 def test_horizons_lie_on_both_sides_of_the_scans_and_beyond_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert horizons(DIAGNOSIS) == [25, 50, 100, 200, 400]
     assert horizons({**DIAGNOSIS, "scan": {"suggested": 20}}) == [13, 20, 40, 80]
