@@ -66,17 +66,8 @@ class Request:
         except (ValidationError, KeyError, TypeError) as error:
             raise InputError("not what `relex extrapolate` was asked for", found=str(error)[:300]) from None
 
-    def moves(self, name: str) -> bool:
-        """Whether a tensor is forecast; the others stay at the last observed step."""
-        return self._named(name) and self.step_size(name) > 0
-
     def _named(self, name: str) -> bool:
         return self.options.only is None or re.search(self.options.only, name) is not None
-
-    def step_size(self, name: str) -> float:
-        """How far a tensor goes from the last observed step, in units of its forecast."""
-        sizes = self.options.kinds or {}
-        return sizes.get(group_of(name), sizes.get(kind_of(name), 1.0))
 
     def used_steps(self, steps: Sequence[int]) -> list[int]:
         """The observed steps inside the sub-window."""
@@ -86,22 +77,24 @@ class Request:
         """w [K, T] of one tensor over the whole window, from its G [T, T]: zero outside the sub-window, and one at its
         last step where the tensor stays."""
         rows, used = self.rows(steps), self.used_steps(steps)
-        part = gram[np.ix_(rows, rows)]
-        size = self._size(name, part, used) if self.moves(name) else 0.0
+        size = self.size(name, gram, steps)
         if size == 0.0:
             return Directed.plain(np.eye(len(steps))[[rows[-1]] * len(self.targets)])
-        found = directed(part, used, self.horizons, self.forecast).placed(rows, len(steps))
+        found = directed(gram[np.ix_(rows, rows)], used, self.horizons, self.forecast).placed(rows, len(steps))
         found = found.from_row(np.eye(len(steps))[rows[-1]], size)
         cap = self.options.norm_cap
         if cap is not None:
             found = found.scaled(capping(found.dense, gram, rows[-1], cap))
         return found.mean() if self.options.soup else found
 
-    def _size(self, name: str, gram: Array, used: Sequence[int]) -> float:
-        """step_size() of a tensor that moves, as far as its backtest in the sub-window lets it."""
-        size = self.step_size(name)
-        if self.options.backtested or self.options.damped:
-            found = half_skill(gram, used, self.forecast)
+    def size(self, name: str, gram: Array, steps: Sequence[int]) -> float:
+        """How far a tensor goes from the last observed step, in units of its forecast, from its G [T, T] over the whole
+        window: what `kinds` says, as far as its backtest in the sub-window lets it; 0 where it stays."""
+        sizes = self.options.kinds or {}
+        size = sizes.get(group_of(name), sizes.get(kind_of(name), 1.0)) if self._named(name) else 0.0
+        if size > 0 and (self.options.backtested or self.options.damped):
+            rows = self.rows(steps)
+            found = half_skill(gram[np.ix_(rows, rows)], self.used_steps(steps), self.forecast)
             size *= min(max(found, 0.0), 1.0) if self.options.damped else float(found > 0.0)
         return size
 

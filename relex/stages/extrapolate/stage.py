@@ -199,7 +199,7 @@ def describe(window: Window, request: Request, found: dict[str, Array]) -> dict[
     for name in window.names:
         sigma, modes = spectrum(found[name][np.ix_(rows, rows)])
         tensors[name] = {
-            "forecast": request.moves(name),
+            "size": float(request.size(name, found[name], window.steps)),
             "explained_share": float(explained_share(sigma)[0]),
             "r_squared": r_squared(steps, modes[:, 0]),
             "sigma": sigma.tolist(),

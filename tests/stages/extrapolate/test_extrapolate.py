@@ -226,6 +226,10 @@ def test_tensors_that_fail_their_backtest_stay_and_the_cap_holds(tmp_path):
     extrapolate_folder(
         trajectory, base, Request((40,), options=Options(backtested=True, norm_cap=2.0)), tmp_path / "out"
     )
+    fit = json.loads((tmp_path / "out" / "fit.json").read_text())
+    assert {name: facts["size"] for name, facts in fit["tensors"].items()} == {
+        name: 0.0 if "mlp" in name else 1.0 for name in base_tensors(base)
+    }
     for name, found in predicted(tmp_path / "out", base, 40).items():
         last = path(8, name, base_tensors(base)[name]).double().numpy().ravel()
         np.testing.assert_allclose(found, last if "mlp" in name else 2.0 * last, atol=1e-6)
