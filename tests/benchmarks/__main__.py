@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("extrapolation", "cuda", "codecs", "capture", "evaluation", "forming", "memory")
+NAMES = ("extrapolation", "cuda", "codecs", "patches", "capture", "evaluation", "forming", "memory")
 
 
 def main() -> None:

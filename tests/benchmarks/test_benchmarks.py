@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 pytestmark = pytest.mark.real
 
@@ -61,6 +62,31 @@ def test_the_codec_measurement_runs_on_a_trajectory(tmp_path, capsys, monkeypatc
     assert errors["float32"] == 0.0
     assert 0 < errors["float16"] < 1e-3
     assert errors["float16"] < errors["bfloat16"] < errors["int8"] < 3e-2
+
+
+def test_a_patch_is_as_small_as_what_differs(tmp_path, capsys):
+    from safetensors.torch import load_file, save_file
+
+    from tests.benchmarks import patches
+    from tests.builders.windows import save, tiny_llama
+
+    base = save(tiny_llama(), tmp_path / "base")
+    for name, change in (("same", 0.0), ("one", 1.0)):
+        tensors = load_file(base / "model.safetensors")
+        tensors["model.norm.weight"][0] += change
+        (tmp_path / name).mkdir()
+        save_file(tensors, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
+        (tmp_path / name / "config.json").write_bytes((base / "config.json").read_bytes())
+    patches.main([str(base), str(tmp_path / "same"), str(tmp_path / "one")])
+    same, one = ([float(cell) for cell in row.split("|")[2:6]] for row in capsys.readouterr().out.splitlines()[2:])
+    assert (same[0], same[2]) == (1.0, 1.0)
+    values = sum(tensor.numel() for tensor in tensors.values())
+    (unchanged, size), _ = (patches.patched(patches.read(base, tmp_path / "one"), kind) for kind in patches._BITS)
+    assert unchanged == 1 - 1 / values
+    assert max(one[1], one[3], size) < 0.1
+    shares = [patches.patched(patches.synthetic(move), torch.bfloat16) for move in (1e-6, 1e-3)]
+    assert shares[0][0] > 0.9 > 0.1 > shares[1][0]
+    assert shares[0][1] < shares[1][1]
 
 
 def test_the_memory_benchmark_counts_what_it_measures_and_sees_what_is_held() -> None:
