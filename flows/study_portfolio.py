@@ -28,7 +28,7 @@ _PROOF = ("race", "gate", "guards")
 _READ = """Both nights of a line train the same number of steps from the same base, hop after hop from what the hop
 before has proven. The difference is paired over the test problems, which decide nothing, with its 95 % bootstrap
 interval over them: of this pair of nights, not of all that seeds could have been. Rows are those of race, gate and
-guards."""
+guards; seconds those of every stage but the base, which depend on what else the machine does."""
 
 
 @dataclass(frozen=True)
