@@ -17,7 +17,7 @@ from relex.core.workspace import HOP, PARAMS, ROWS_CACHE
 from relex.registry.fetch import SERVED
 from relex.retention.facts import Folder, Place
 
-STUDY = Path("study")  # the nights of flows/study.py, one folder each
+STUDY = Path("study")  # the nights of flows/study/, one folder each
 _STUDY = re.compile(r"seed-\d+(-bent)?(-true)?")
 
 
@@ -51,7 +51,7 @@ def _folders(place: Path) -> Iterator[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether flows/study.py made a folder: by its name and by the inputs that it puts there."""
+    """Whether flows/study/ made a folder: by its name and by the inputs that it puts there."""
     return bool(_STUDY.fullmatch(path.name)) and (path / PARAMS).is_file() and (path / HOP).is_file()
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from flows.study_rows import Shares, paired_gain, said
+from flows.study.rows import Shares, paired_gain, said
 from flows.summary import right
 from relex.ledger.true_rlvr import Point
 from relex.stages.evaluate.statistics import Interval
@@ -33,7 +33,7 @@ Differences are means over problems with 95 %; effective: the share of samples t
 @dataclass(frozen=True)
 class Regime:
     """diagnosis, evaluation: the hop's metrics. shares: by model and problem of test. curve: of true RLVR on the same
-    task, () where nobody has measured one. withheld: of flows/study_withheld.py."""
+    task, () where nobody has measured one. withheld: of flows/study/withheld.py."""
 
     name: str
     diagnosis: Mapping[str, Any]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.study_mixture import from_mixture, on_the_line
+from flows.study.mixture import from_mixture, on_the_line
 
 COUNTS = st.lists(st.integers(1, 6), min_size=4, max_size=4)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.stages import run_action
-from flows.study import evaluated, night, reported_whole, seeded
-from flows.study_campaign_tables import Campaign, interval, right_of, seconds_of
+from flows.study.campaign_tables import Campaign, interval, right_of, seconds_of
+from flows.study.night import evaluated, night, reported_whole, seeded
 from relex.core.atomic import read_json
 from relex.core.errors import InputError
 from relex.core.workspace import CANDIDATES, EVALUATION_METRICS, TRAIN_METRICS
@@ -65,7 +65,7 @@ def _fine_tuned(seed: int) -> Side:
     step = last + 1  # where a candidate has to lie: beyond the window
     night(name, {**changes, **reported_whole([step]), "extrapolate.targets": [step]}, ())
     tuned, here = CANDIDATES / f"step_{step:06d}", Path.cwd()
-    command = ["env", f"PYTHONPATH={here}", sys.executable, "-m", "flows.study_fine_tuned", str(tuned)]
+    command = ["env", f"PYTHONPATH={here}", sys.executable, "-m", "flows.study.fine_tuned", str(tuned)]
     run_action(f"{name}: fine-tune", command, folder)
     evaluation = evaluated(name, last)
     test, ood = (right_of(accuracy(evaluation, tuned.name, suite)) for suite in ("test", "ood"))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.study_rows import Shares, paired_gain, said
+from flows.study.rows import Shares, paired_gain, said
 from flows.summary import right
 
 _CAVEATS = """Read with care: the task is tiny, and its base was made for the method (a corpus that mixes a right and a

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.study import reported_whole, seeded, write_params
-from flows.study_rows import load_shares, paired_gain
-from flows.study_tables import page
+from flows.study.night import reported_whole, seeded, write_params
+from flows.study.rows import load_shares, paired_gain
+from flows.study.seeds_tables import page
 from relex.core.errors import InputErrors
 from relex.params.load import load
 from relex.params.proof_ahead import racers_of

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.study_answers import answers, keep_answers
-from flows.study_campaign_tables import Campaign
-from flows.study_cases import PLAIN
-from flows.study_portfolio import Night, Pair, first_night, page
+from flows.study.answers import answers, keep_answers
+from flows.study.campaign_tables import Campaign
+from flows.study.cases import PLAIN
+from flows.study.portfolio import Night, Pair, first_night, page
 from relex.ledger.lines import Right
 
 

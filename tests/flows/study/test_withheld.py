@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from flows.study_mixture import from_mixture
-from flows.study_withheld import withheld
+from flows.study.mixture import from_mixture
+from flows.study.withheld import withheld
 from relex.core.workspace import EVALUATION, PARAMS
 from relex.policy.likelihood import log_likelihoods
 from relex.stages.evaluate.schema import OUTPUT

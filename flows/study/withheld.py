@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from flows.study_mixture import Floats, from_mixture, on_the_line
-from flows.study_rows import CONFIDENCE, RESAMPLES
+from flows.study.mixture import Floats, from_mixture, on_the_line
+from flows.study.rows import CONFIDENCE, RESAMPLES
 from relex.core import progress
 from relex.core.atomic import read_json, write_json
 from relex.core.right import RIGHT

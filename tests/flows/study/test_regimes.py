@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flows.study import reported_whole, write_params
-from flows.study_cases import regimes
-from flows.study_regimes import first_hops, horizons, more_rays
-from flows.study_regimes_tables import CONTROLS, Regime, page
+from flows.study.cases import regimes
+from flows.study.night import reported_whole, write_params
+from flows.study.regimes import first_hops, horizons, more_rays
+from flows.study.regimes_tables import CONTROLS, Regime, page
 from relex.core.errors import InputError
 from relex.params.load import load
 from tests.builders import ROOT

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from flows.study_campaign_tables import Campaign
-from flows.study_fine_tuned import fine_tune
-from flows.study_sides import Side, lines
+from flows.study.campaign_tables import Campaign
+from flows.study.fine_tuned import fine_tune
+from flows.study.sides import Side, lines
 from relex.checkpoints.digest import weights_sha256
 from relex.ledger.lines import Right
 from relex.policy.completions import read_completions
 from relex.policy.likelihood import log_likelihoods
 from relex.stages.diagnose.fitting import right_of
 from relex.stages.diagnose.moving_model import load_model
-from tests.flows.test_study_campaign import campaign
+from tests.flows.study.test_campaign import campaign
 from tests.stages.diagnose.test_diagnose import sorting  # noqa: F401  a fixture
 
 
@@ -50,7 +50,7 @@ def test_every_way_has_its_line_and_the_control_claims_no_seconds() -> None:
 def test_the_ways_run_on_the_campaigns_seed_for_one_night_without_another_true_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flows import study_sides
+    from flows.study import sides as study_sides
 
     asked: list[tuple[int, dict[str, Any]]] = []
 

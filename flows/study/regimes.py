@@ -13,11 +13,11 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
-from flows.study import night, reported_whole, seeded
-from flows.study_cases import Changes, regimes
-from flows.study_regimes_tables import CONTROLS, OWN, Regime, page
-from flows.study_rows import load_shares
-from flows.study_withheld import withheld
+from flows.study.cases import Changes, regimes
+from flows.study.night import night, reported_whole, seeded
+from flows.study.regimes_tables import CONTROLS, OWN, Regime, page
+from flows.study.rows import load_shares
+from flows.study.withheld import withheld
 from relex.core.atomic import read_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS

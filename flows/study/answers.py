@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.study_rows import load_shares
+from flows.study.rows import load_shares
 from relex.core.atomic import read_json, write_json
 from relex.core.workspace import DECISION, EVALUATION
 

@@ -1,6 +1,6 @@
 """A hop's control: all weights fine-tuned on the verified completions that the hop had anyway, with nothing forecast.
 
-    python -m flows.study_fine_tuned OUT     in a folder with base/ and completions.parquet: the checkpoint folder OUT
+    python -m flows.study.fine_tuned OUT     in a folder with base/ and completions.parquet: the checkpoint folder OUT
 
 The loss is the one by which `diagnose` fits step sizes (stages/diagnose/fitting.py), over every right completion:
 minus their mean log-likelihood, problems alike.

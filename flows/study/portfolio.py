@@ -1,7 +1,7 @@
 """Evidence on the portfolio of rays: a night by all of them beside one by the plain rank-1 line, from the same base
 (`python -m flows.study --portfolio`).
 
-Every night is the first of a campaign of its own (flows/study_campaign.py), and so is its base and its first window:
+Every night is the first of a campaign of its own (flows/study/campaign.py), and so is its base and its first window:
 what differs is only which rays race. The night by all rays is the campaign's own where that has been run.
 """
 
@@ -14,11 +14,11 @@ from typing import Any
 
 from prefect import flow
 
-from flows.study_answers import answers
-from flows.study_campaign import campaign, folder_of
-from flows.study_campaign_tables import Campaign, interval, seconds_of
-from flows.study_cases import ADAPTERS, BENT, PLAIN, Changes
-from flows.study_rows import paired_gain, said
+from flows.study.answers import answers
+from flows.study.campaign import campaign, folder_of
+from flows.study.campaign_tables import Campaign, interval, seconds_of
+from flows.study.cases import ADAPTERS, BENT, PLAIN, Changes
+from flows.study.rows import paired_gain, said
 from relex.core.atomic import write_text
 from relex.ledger.lines import Right
 from relex.stages.evaluate.statistics import Interval

@@ -19,10 +19,10 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.stages import run_action
-from flows.study import evaluated, night, put_back, reported_whole, seeded, write_params
-from flows.study_answers import keep_answers
-from flows.study_campaign_tables import Campaign, page, picture, right_of
-from flows.study_sides import lines, sides
+from flows.study.answers import keep_answers
+from flows.study.campaign_tables import Campaign, page, picture, right_of
+from flows.study.night import evaluated, night, put_back, reported_whole, seeded, write_params
+from flows.study.sides import lines, sides
 from relex.core.atomic import new_file, read_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import (

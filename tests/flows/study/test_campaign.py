@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from prefect.logging import disable_run_logger
 
-from flows import study_campaign
-from flows.study import seeded, write_params
-from flows.study_campaign_tables import Campaign, page, picture, seconds_of
+from flows.study import campaign as study_campaign
+from flows.study.campaign_tables import Campaign, page, picture, seconds_of
+from flows.study.night import seeded, write_params
 from relex.core.errors import InputError
 from relex.ledger import true_rlvr
 from relex.ledger.task import task_of
@@ -87,7 +87,7 @@ def test_every_campaign_is_a_clone_of_the_checkout_with_its_seed(
 
 
 def test_a_true_run_that_ends_before_its_first_checkpoint_is_refused() -> None:
-    from flows.study_campaign import campaigns
+    from flows.study.campaign import campaigns
 
     with pytest.raises(InputError, match=r"--true-steps: .*expected at least --every \(90\); found 50"):
         campaigns.fn({"seeds": [0], "nights": 1, "true_steps": 50, "every": 90}, "the command")
