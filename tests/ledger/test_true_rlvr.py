@@ -110,9 +110,12 @@ def test_a_file_that_holds_something_else_is_refused_and_stays(project: Path, te
     assert TRUE_RLVR.read_text() == text
 
 
-def test_the_committed_task_has_the_curve_that_was_measured_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("committed", ["params.yaml", "infra/profiles/smollm2-135m.yaml"])
+def test_a_committed_task_has_the_curve_that_was_measured_with_its_seed(
+    committed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
-    params = load(ROOT / "params.yaml")
+    params = load(ROOT / committed)
     found = true_rlvr.of(task_of(params.problems, params.base, params.train, params.evaluate))
     assert found is not None
     assert found.seed == 0 == params.train.seed  # type: ignore[union-attr]
