@@ -88,7 +88,8 @@ def page(regimes: Sequence[Regime], command: str) -> str:
         *_meters(ordered),
         "",
     ]
-    lines += ["## What the scan had said of each ray", "", *_scans(ordered), ""]
+    if any(regime.diagnosis.get("rays") for regime in ordered):
+        lines += ["## What the scan had said of each ray", "", *_scans(ordered), ""]
     lines += ["## A horizon withheld", "", _WITHHELD, "", *_withheld(ordered), ""]
     for regime in ordered:
         lines += [f"## {regime.name}", "", str(regime.diagnosis["says"]), "", *_table(regime), ""]

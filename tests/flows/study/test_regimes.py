@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ def test_the_share_of_the_true_gain_is_of_true_rlvr_at_the_same_step() -> None:
     found = regime("good", (0.5, 0.7, 0.6), (0.4, 0.5, 0.4), curve=curve(0.3, 0.5, 0.7))
     # The curve's points are 90 steps apart: .522 at step 100, of .3 at the base.
     assert "| 180 % |" in page([found], "the command")
+
+
+def test_where_no_ray_was_scanned_by_itself_there_is_no_table_of_scans() -> None:
+    found = regime("good", (0.5, 0.7, 0.6), (0.4, 0.5, 0.4))
+    assert "What the scan had said" in page([found], "the command")
+    unscanned = {name: value for name, value in DIAGNOSIS.items() if name not in ("scan", "rays")}
+    text = page([replace(found, diagnosis=unscanned)], "the command")
+    assert "What the scan had said" not in text
+    assert "| good | - | 100 |" in text
 
 
 def test_what_a_withheld_horizon_answered_stands_beside_what_others_say_of_it() -> None:
