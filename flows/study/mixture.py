@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 
 
 class Estimate(NamedTuple):
@@ -18,7 +19,7 @@ class Estimate(NamedTuple):
     effective: float
 
 
-def from_mixture(sampled: Floats, target: Floats, right: Floats, problems: NDArray[np.int64]) -> Estimate:
+def from_mixture(sampled: Floats, target: Floats, right: Floats, problems: Numbers) -> Estimate:
     """The target's share of right samples, out of samples of K other models.
 
     sampled [K, N]: log-likelihoods in nats of all N samples under each of the models that gave them, as many each, and

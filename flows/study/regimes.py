@@ -17,7 +17,7 @@ from flows.study.cases import Changes, regimes
 from flows.study.night import night, reported_whole, seeded
 from flows.study.regimes_tables import CONTROLS, OWN, Regime, page
 from flows.study.rows import load_shares
-from flows.study.withheld import withheld
+from flows.study.withheld import KEPT, withheld
 from relex.core.atomic import read_json, write_text
 from relex.core.errors import InputError
 from relex.core.workspace import DIAGNOSIS, EVALUATION, EVALUATION_METRICS, PARAMS
@@ -48,15 +48,21 @@ def first_hops(seed: int, command: str, only: Sequence[str] = ()) -> None:
     for name in only or known:
         changes = known[name]
         log.info("first hop: %s", name)
-        found.append(_first_hop(name, {**seeded(seed), **changes}))
+        found.append(_first_hop(name, seed, {**seeded(seed), **changes}))
     write_text(PAGE, page(found, command))
     print(f"regimes: {PAGE}")
 
 
-def _first_hop(name: str, changes: Changes) -> Regime:
-    label = "regime-" + name.replace(" ", "-")
+def label_of(name: str, seed: int) -> str:
+    """The name of a regime's folder in study/."""
+    return f"regime-{seed}-{name.replace(' ', '-')}"
+
+
+def _first_hop(name: str, seed: int, changes: Changes) -> Regime:
+    label = label_of(name, seed)
     folder = STUDY / label
     if not (folder / EVALUATION_METRICS).is_file():
+        (folder / KEPT).unlink(missing_ok=True)  # of answers that are asked again
         changes = {**changes, **more_rays()}
         night(label, changes, ("problems", "base", "train", "diagnose"))
         targets = list(horizons(read_json(folder / DIAGNOSIS)))

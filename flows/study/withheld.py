@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from flows.study.mixture import Floats, from_mixture, on_the_line
+from flows.study.mixture import Floats, Numbers, from_mixture, on_the_line
 from flows.study.rows import CONFIDENCE, RESAMPLES
 from relex.core import progress
 from relex.core.atomic import read_json, write_json
@@ -49,7 +49,7 @@ def withheld(folder: Path, steps: Mapping[int, str]) -> list[dict[str, Any]]:
 
 
 def _withheld(
-    steps: Sequence[int], likelihoods: Floats, source: Any, right: Floats, problems: Any
+    steps: Sequence[int], likelihoods: Floats, source: Numbers, right: Floats, problems: Numbers
 ) -> list[dict[str, Any]]:
     """likelihoods [K, N] of all samples under the models at `steps` [K]; source [N]: which of them gave each."""
     count = int(problems.max()) + 1

@@ -18,7 +18,8 @@ from relex.registry.fetch import SERVED
 from relex.retention.facts import Folder, Place
 
 STUDY = Path("study")  # the nights of flows/study/, one folder each
-_STUDY = re.compile(r"seed-\d+(-bent)?(-true)?")
+# Not the campaigns themselves: each is a project with nights and a registry of its own.
+_STUDY = re.compile(r"seed-\d+(-bent)?(-true)?|campaign-\d+-(true|fine-tuned)|regime-\d+-.+")
 
 
 def gather(root: Path = Path()) -> tuple[Folder, ...]:

@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, metavar="FROM MODEL", help="checkpoint folders, FROM first")
     folders = parser.parse_args(arguments).folders
+    if len(folders) == 1:
+        parser.error("FROM alone: name a MODEL that came from it, too")
     print("| model | bfloat16: unchanged | patch | float32: unchanged | patch |\n|---|---|---|---|---|")
     for model in folders[1:]:
         wide = next(iter(read(folders[0], model)))[0].dtype == torch.float32

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.study.regimes import label_of
 from relex.core.atomic import remove_leftovers
 from relex.core.errors import Busy
 from relex.core.owner import temporary_name
@@ -24,7 +25,8 @@ def put(path: Path, text: str = "12345") -> None:
 
 
 def test_studies_are_known_by_their_names_and_inputs_and_other_folders_are_nobodys_to_remove(tmp_path):
-    for name in ("seed-0", "seed-1-true", "mine"):
+    regime = label_of("as params.yaml has it", 0)
+    for name in ("seed-0", "seed-1-true", "campaign-0", "campaign-0-true", "campaign-0-fine-tuned", regime, "mine"):
         for file in ("params.yaml", "hop.json"):
             put(tmp_path / "study" / name / file)
     put(tmp_path / "study/seed-2/notes.txt")
@@ -33,6 +35,9 @@ def test_studies_are_known_by_their_names_and_inputs_and_other_folders_are_nobod
     put(tmp_path / ".relex/rows/0123456789abcdef/batch.parquet")
     found = {(folder.place, folder.path) for folder in folders.gather(tmp_path)}
     assert found == {
+        ("study", "study/campaign-0-fine-tuned"),
+        ("study", "study/campaign-0-true"),
+        ("study", f"study/{regime}"),
         ("study", "study/seed-0"),
         ("study", "study/seed-1-true"),
         ("rows", ".relex/rows/0123456789abcdef"),

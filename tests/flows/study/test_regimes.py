@@ -10,7 +10,7 @@ import pytest
 
 from flows.study.cases import regimes
 from flows.study.night import reported_whole, write_params
-from flows.study.regimes import first_hops, horizons, more_rays
+from flows.study.regimes import first_hops, horizons, label_of, more_rays
 from flows.study.regimes_tables import CONTROLS, Regime, page
 from relex.core.errors import InputError
 from relex.params.load import load
@@ -82,6 +82,11 @@ def test_what_a_withheld_horizon_answered_stands_beside_what_others_say_of_it() 
     said = "+0.020 [-0.010, +0.050]"
     assert f"| good | 100 | 0.700 | {said} | 0.90 | {said} | 0.90 | -0.040 [-0.010, +0.050] |" in text
     assert "all others 0.020 (0.020), neighbours 0.020 (0.020), line 0.040 (0.040)." in text
+
+
+def test_another_seed_is_not_taken_for_what_has_been_run() -> None:
+    names = ["as params.yaml has it", "rate 2x"]
+    assert len({label_of(name, seed) for name in names for seed in (0, 1)}) == 4
 
 
 def test_horizons_lie_on_both_sides_of_the_scans_and_beyond_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
