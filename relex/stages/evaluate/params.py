@@ -54,7 +54,7 @@ class Evaluate(Section):
     reload: bool  # several checkpoints through one engine, where a fresh engine proves it exact
     engines: Positive  # engine processes at a time: one per GPU, or on a CPU one per core or so
     tensor_parallel: Positive = 1  # GPUs that one engine spreads a model over
-    cpu_kv_cache_gib: Positive = 1  # key-value cache of one engine on a CPU; a GPU's is what its memory leaves
+    cpu_kv_cache_gib: Positive = 1  # most key-value cache of one engine on a CPU; a GPU's is what its memory leaves
     reproducible: Wanted = False  # vLLM's batch-invariant kernels on a GPU: a row does not depend on those beside it
     gate_share: Annotated[float, Field(gt=0.0, lt=1.0)]  # share of validation kept for the gate
     proof: Proof

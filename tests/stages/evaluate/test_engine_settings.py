@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import DeepseekV3Config, LlamaConfig, Qwen3Config
 
 from relex.core.errors import InputError
 from relex.core.topology import Gpu, Topology
@@ -67,6 +68,29 @@ def test_on_a_gpu_prompts_are_prefilled_in_chunks_and_the_memory_that_others_hol
     assert "max_num_batched_tokens" not in alone
     assert alone["gpu_memory_utilization"] == 0.9
     assert options(settings, (40 << 30, 80 << 30))["gpu_memory_utilization"] == 0.48
+
+
+@given(st.sampled_from(["float32", "bfloat16"]), st.integers(1, 40), st.integers(1, 32), st.integers(1, 256), st.data())
+def test_on_a_cpu_the_cache_holds_every_sequence_at_its_longest_and_is_no_larger_than_it_may_be(
+    dtype: str, layers: int, heads: int, size: int, data: st.DataObject
+) -> None:
+    longest, most = data.draw(st.integers(1, 32_768)), data.draw(st.integers(1, 64))
+    settings = {"dtype": dtype, "max_model_len": longest, "tensor_parallel": 1, "cpu_kv_cache_gib": most}
+    config = Qwen3Config(num_hidden_layers=layers, num_key_value_heads=heads, head_dim=size)
+    found = options(settings, None, config)
+    token = 2 * layers * heads * size * {"float32": 4, "bfloat16": 2}[dtype]
+    assert found["kv_cache_memory_bytes"] >= min(most << 30, found["max_num_seqs"] * longest * token)
+    assert found["kv_cache_memory_bytes"] <= most << 30
+    if longest % 256 == 0:
+        assert found["kv_cache_memory_bytes"] == min(most << 30, found["max_num_seqs"] * longest * token)
+
+
+def test_a_model_whose_layers_keep_something_else_has_the_cache_that_it_may_have() -> None:
+    settings = engine_settings(EVALUATE) | {"cpu_kv_cache_gib": 3}
+    assert options(settings, None, DeepseekV3Config())["kv_cache_memory_bytes"] == 3 << 30
+    small = LlamaConfig(hidden_size=64, num_attention_heads=4, num_hidden_layers=1)  # without head_dim
+    del small.head_dim
+    assert options(settings, None, small)["kv_cache_memory_bytes"] < 3 << 30
 
 
 def test_batch_invariant_kernels_are_another_engine(monkeypatch: pytest.MonkeyPatch) -> None:

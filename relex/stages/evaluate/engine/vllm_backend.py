@@ -40,14 +40,16 @@ class VllmBackend:
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
+        config = None
         if on_cpu:
             # A few helpers of the sampler ask to be compiled, even of an eager engine: 20 s of a C++ compiler the first
             # time, seconds every time, for functions that run as fast without.
             torch._dynamo.config.disable = True
-            os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings["cpu_kv_cache_gib"])
+            os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would overrule the options
+            config = _introduced(settings["model"])
         self.version = f"vllm {vllm.__version__} {current_platform.device_type}"
         self._vllm = vllm
-        self._llm = vllm.LLM(settings["model"], **options(settings, None if on_cpu else _memory()))
+        self._llm = vllm.LLM(settings["model"], **options(settings, None if on_cpu else _memory(), config))
 
     def generate(self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]) -> Iterator[Finished]:
         """See Backend."""
@@ -97,6 +99,20 @@ def _form(worker: Any, folder: str, base: str, head: str | None) -> None:
     """In a worker of vLLM: load a model's weights as they are formed, tensor by tensor."""
     with Formed(Path(folder), Path(base)) as formed:
         worker.reload_weights(weights_iterator=formed.tensors(head=head))
+
+
+def _introduced(folder: str) -> Any:
+    """The configuration of the model in `folder`, whose class is imported for vLLM: to look at it, vLLM else starts a
+    process that imports all of vLLM, which is longer than an engine takes to start. It remembers what it saw in a
+    folder of the user, so that only the first engine on a machine would be slow."""
+    from transformers import AutoConfig
+    from vllm import ModelRegistry
+
+    config = AutoConfig.from_pretrained(folder)
+    for architecture in config.architectures or []:
+        if architecture in ModelRegistry.models:
+            ModelRegistry.register_model(architecture, ModelRegistry.models[architecture].load_model_cls())
+    return config.get_text_config()
 
 
 def _memory() -> tuple[int, int]:
