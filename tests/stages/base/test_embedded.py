@@ -13,7 +13,7 @@ from relex.checkpoints.digest import weights_sha256
 from relex.core.errors import InputError
 from relex.params.load import load
 from relex.stages.base import stage as base
-from relex.stages.base.embedded import _draw, make_model, make_tokenizer, pretrain
+from relex.stages.base.embedded import _collate, _draw, make_model, make_tokenizer, pretrain
 from relex.stages.base.params import EmbeddedBase, FolderBase, HubBase
 from relex.stages.base.size import embedded_parameters
 from tests.params.test_load import COMMITTED
@@ -39,6 +39,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         pretrain(quick(seed=seed), frozenset(), tmp_path / name)
     assert weights_sha256(tmp_path / "a") == weights_sha256(tmp_path / "b") != weights_sha256(tmp_path / "c")
+
+
+def test_a_batch_s_numbers_are_those_of_the_tokenizer():
+    tokenizer = make_tokenizer()
+    inputs, labels, mask = _collate([("48201=", "01248"), ("531=", "135")], tokenizer)
+    for row, (prompt, completion) in enumerate([("48201=", "01248"), ("531=", "135")]):
+        wanted = tokenizer(prompt + completion)["input_ids"] + [tokenizer.eos_token_id]
+        assert inputs[row][mask[row] == 1].tolist() == wanted
+        assert labels[row][labels[row] != -100].tolist() == wanted[len(prompt) :]
 
 
 def test_transformers_loads_the_folder_and_generates(tmp_path):
