@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from scipy.stats import multivariate_normal, norm
 
 from relex.params.load import load
-from relex.proof.power import provable, provable_gain
+from relex.proof.power import provable, provable_gain, standard_error
 from relex.stages.decide.calibrate import Scene, simulate, table
 from relex.stages.evaluate.planned import expected_rooms, largest
 from tests.builders import ROOT
@@ -32,6 +33,16 @@ def test_with_no_true_difference_it_promotes_in_at_most_the_stated_share_of_nigh
 def test_the_simulation_would_notice_a_proof_that_promotes_too_often() -> None:
     loose = FREE.model_copy(update={"alpha": 0.45})
     assert simulate(Scene(1, 100, champion=True), PLAN, loose, nights=200, seed=1).low > FREE.alpha
+
+
+@pytest.mark.parametrize("power", [0.05, 0.5, 0.8, 0.95])
+def test_the_provable_gain_beats_two_opponents_that_share_half_of_the_noise(power: float) -> None:
+    """Against the distribution function of the two differences, which takes half a second to import."""
+    gain = provable_gain(400, 4, 0.025, 0.0, power)
+    error = standard_error(400, 4, gain)
+    margin = gain / error - norm.isf(0.025)
+    both = multivariate_normal(mean=[0.0, 0.0], cov=[[1.0, 0.5], [0.5, 1.0]])
+    assert both.cdf([margin, margin]) == pytest.approx(power, abs=1e-6)
 
 
 def test_the_provable_gain_is_proven_about_as_often_as_stated() -> None:
