@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 from relex.core.atomic import scratch_folder
-from relex.core.workspace import LEDGER, PARAMS, STATE
+from relex.core.workspace import LEDGER, OWN, PARAMS, STATE
 from relex.ledger import lines as ledger
 from relex.ledger.lines import HopRow
 from relex.nights.present import unfinished
 from relex.params.load import load
-from relex.registry.store.facts import OWN
 
 _BUSY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG")
 

@@ -19,9 +19,8 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 from relex.core.atomic import new_file, new_folder, read_json, write_json
-from relex.core.workspace import STATE
+from relex.core.workspace import DVC_LOCK, STATE
 
-LOCK = Path("dvc.lock")
 _RWLOCK = Path(".dvc/tmp/rwlock")  # who reads and writes which output: nothing once its processes are gone
 _KEPT = STATE / "dvc.lock"  # as the last command that ended well left it
 _TORN = STATE / "dvc.lock.torn"
@@ -34,14 +33,14 @@ def mend() -> list[str]:
     if _RWLOCK.is_file() and not _is_json(_RWLOCK):
         _RWLOCK.unlink()
         said.append(f"{_RWLOCK} was torn by a killed command: removed")
-    if LOCK.is_file() and not _is_lock(LOCK):
+    if DVC_LOCK.is_file() and not _is_lock(DVC_LOCK):
         if _KEPT.is_file():
-            _copy(_KEPT, LOCK)
-            said.append(f"{LOCK} was torn by a killed command: as it was before that")
+            _copy(_KEPT, DVC_LOCK)
+            said.append(f"{DVC_LOCK} was torn by a killed command: as it was before that")
         else:
             STATE.mkdir(exist_ok=True)
-            os.replace(LOCK, _TORN)
-            said.append(f"{LOCK} was torn by a killed command: it is {_TORN} now; the stages run again")
+            os.replace(DVC_LOCK, _TORN)
+            said.append(f"{DVC_LOCK} was torn by a killed command: it is {_TORN} now; the stages run again")
     if back := _put_back():
         said.append(back)
     return said
@@ -49,8 +48,10 @@ def mend() -> list[str]:
 
 def keep_lock() -> None:
     """Remember dvc.lock after a command that ended well."""
-    if LOCK.is_file() and (not _KEPT.is_file() or _KEPT.read_bytes() != LOCK.read_bytes()) and _is_lock(LOCK):
-        _copy(LOCK, _KEPT)
+    if not DVC_LOCK.is_file() or (_KEPT.is_file() and _KEPT.read_bytes() == DVC_LOCK.read_bytes()):
+        return
+    if _is_lock(DVC_LOCK):
+        _copy(DVC_LOCK, _KEPT)
 
 
 @contextlib.contextmanager

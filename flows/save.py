@@ -17,11 +17,11 @@ from pathlib import Path
 
 from flows.dvc_command import DVC, forked_where_possible
 from flows.killed_dvc import on_its_branch
-from flows.stages import environment
+from flows.process import environment
 from relex.core import hop
 from relex.core.atomic import scratch_folder, write_text
 from relex.core.digest import file_sha256, json_sha256
-from relex.core.workspace import HISTORY, HOP, LEDGER, LEDGER_TABLE, METRICS, PARAMS, STATE
+from relex.core.workspace import DVC_LOCK, HISTORY, HOP, LEDGER, LEDGER_TABLE, METRICS, PARAMS, STATE
 from relex.params.redact import redact
 
 _SAVED = STATE / "saved"
@@ -30,7 +30,7 @@ _AUTO_PUSH = "DVC_EXP_AUTO_PUSH"
 
 def main() -> int:
     """Save the present hop unless it is saved already as it is; DVC's exit code."""
-    files = [Path("dvc.lock"), Path("dvc.yaml"), PARAMS, HOP, *sorted(METRICS.glob("*"))]
+    files = [DVC_LOCK, Path("dvc.yaml"), PARAMS, HOP, *sorted(METRICS.glob("*"))]
     files += [path for path in [HISTORY, LEDGER, LEDGER_TABLE] if path.exists()]
     name = hop.read().name
     kept = f"{name} {json_sha256({path.as_posix(): file_sha256(path) for path in files})}"

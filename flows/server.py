@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 from prefect.logging.handlers import APILogHandler
@@ -24,15 +23,15 @@ from prefect.settings import (
 from flows.supervise import supervised
 from relex.core.atomic import write_text
 from relex.core.errors import InputError, StageFailed
+from relex.core.workspace import PREFECT
 from relex.params.redact import redact
 
-HOME = Path(".prefect")  # its database: the history of runs outlives the server
-_ADDRESS = HOME / "address"  # of the server that runs on that database, while it does
+_ADDRESS = PREFECT / "address"  # of the server that runs on that database, while it does
 _START_SECONDS = 120
 
 
 def is_ours() -> bool:
-    """Whether the server that this process reports to is the one that a flow of this project started on HOME."""
+    """Whether the server that this process reports to is the one that a flow of this project started in this folder."""
     return _ADDRESS.is_file() and _ADDRESS.read_text(encoding="utf-8") == PREFECT_API_URL.value()
 
 
@@ -47,7 +46,7 @@ def prefect_server() -> Iterator[str]:
     if named:
         yield named
         return
-    HOME.mkdir(exist_ok=True)
+    PREFECT.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         url = _start(stack)
         write_text(_ADDRESS, url)
@@ -80,7 +79,7 @@ def _start(stack: contextlib.ExitStack) -> str:
     for port in ports:
         if url := _listening(stack, port):
             return url
-    raise StageFailed(f"the Prefect server did not start; its log is {HOME / 'server.log'}")
+    raise StageFailed(f"the Prefect server did not start; its log is {PREFECT / 'server.log'}")
 
 
 def _listening(stack: contextlib.ExitStack, port: int) -> str | None:
@@ -88,14 +87,14 @@ def _listening(stack: contextlib.ExitStack, port: int) -> str | None:
     url = f"http://127.0.0.1:{port}/api"
     environment = {
         **os.environ,
-        "PREFECT_HOME": str(HOME.resolve()),
+        "PREFECT_HOME": str(PREFECT.resolve()),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     }
     # By the interpreter: a night that make starts has no virtual environment on its PATH.
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    log = stack.enter_context(open(HOME / "server.log", "wb"))  # noqa: SIM115
+    log = stack.enter_context(open(PREFECT / "server.log", "wb"))  # noqa: SIM115
     process = stack.enter_context(supervised(command, environment=environment, output=log))
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:

@@ -55,6 +55,7 @@ LEDGER_TABLE = Path("ledger.csv")  # the same as a flat table, for plots
 HISTORY = Path("history.jsonl")
 
 # Not artifacts: locks, caches keyed by content, training state.
+PREFECT = Path(".prefect")  # the nights' own Prefect server: its database outlives it
 STATE = Path(".relex")
 ROWS_CACHE = STATE / "rows"
 TRAIN_STATE = STATE / "train"  # what a training goes on from
@@ -62,3 +63,7 @@ NIGHT_LOCK = STATE / "night.lock"
 
 # Folders outside STATE in which commands write under temporary names first (atomic.py): beside an output.
 WRITTEN = (Path(), METRICS, TIMINGS, TRAJECTORY, TRAJECTORY / "steps", TRAJECTORY / "cache")
+
+DVC_LOCK = Path("dvc.lock")
+# Under version control and written by nights themselves; flows/commit.py commits them.
+OWN = (DVC_LOCK, HOP, LEDGER, LEDGER_TABLE, HISTORY, INPUT_BASE, METRICS)

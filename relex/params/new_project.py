@@ -12,7 +12,7 @@ from typing import Any
 import relex
 from relex.core import hop as hops
 from relex.core.errors import InputError, InputErrors
-from relex.core.workspace import HISTORY, HOP, LEDGER, LEDGER_TABLE, METRICS, PARAMS
+from relex.core.workspace import DVC_LOCK, HISTORY, HOP, LEDGER, LEDGER_TABLE, METRICS, PARAMS
 from relex.params import answers_page, doctor, own_document
 from relex.params.first_answers import FirstAnswers, first_answers
 from relex.params.lengths import fits, proposed
@@ -27,7 +27,7 @@ from relex.stages.base.stage import check_checkpoint
 from relex.stages.problems.rows import gym, read_dataset, read_table
 
 _GYM = {"train": 2000, "validation": 400, "test": 400, "ood": 0}
-_NIGHTS = (Path("dvc.lock"), LEDGER, LEDGER_TABLE, HISTORY)
+_NIGHTS = (DVC_LOCK, LEDGER, LEDGER_TABLE, HISTORY)
 _SHORTEST = 64  # tokens: where the search for the length of an answer begins, at most
 _TRIED = 50  # problems of a generator that lengths are taken from
 _DATASET = re.compile(r"hub:(?P<repo>[^@:]+)@(?P<revision>[^:]+)(?::(?P<split>.+))?")

@@ -8,13 +8,12 @@ themselves; last the cache's objects, which nothing names any more. The same cal
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relex.core.atomic import read_json, remove_leftovers
 from relex.core.night_lock import night_lock
 from relex.core.sizes import show_bytes
-from relex.core.workspace import EVALUATION_METRICS, STATE
+from relex.core.workspace import EVALUATION_METRICS, PREFECT, STATE
 from relex.params.load import Params
 from relex.params.retention import Retention
 from relex.registry.store import connection as registry
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
     from relex.registry.store.connection import Connection
-
-_PREFECT = Path(".prefect")
 
 
 def prune(params: Params, *, yes: bool, in_night: bool = False) -> str:
@@ -108,4 +105,4 @@ def _fixed(params: Params, counted: int) -> dict[str, int]:
             "MLflow's database": folders.bytes_of(database),
         }
     )
-    return {**local, "Prefect's runs (the night itself forgets old ones)": folders.bytes_of(_PREFECT)}
+    return {**local, "Prefect's runs (the night itself forgets old ones)": folders.bytes_of(PREFECT)}

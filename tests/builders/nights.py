@@ -18,10 +18,9 @@ from relex.checkpoints.digest import model_sha256, weights_sha256
 from relex.checkpoints.formed import Formed
 from relex.core import hop
 from relex.core.atomic import read_json, write_json
-from relex.core.workspace import CHAMPION_WEIGHTS, EVALUATION, HEADLINE, HOP, METRICS
+from relex.core.workspace import CHAMPION_WEIGHTS, DVC_LOCK, EVALUATION, HEADLINE, HOP, METRICS
 from relex.params.load import Params, load
 from relex.registry import champion as champions
-from relex.registry.store import dvc_lock
 from relex.registry.store.dvc_hashes import md5_of
 from relex.stages.extrapolate import stage as extrapolation
 from relex.stages.extrapolate.params import Extrapolate, Variant
@@ -144,7 +143,7 @@ def record(folder: Path) -> None:
         for path in present
         if path.exists()
     ]
-    path = folder / dvc_lock.LOCK
+    path = folder / DVC_LOCK
     lock = YAML(typ="safe").load(path.read_text()) if path.exists() else {"schema": "2.0", "stages": {}}
     others = lock["stages"].get("night", {"outs": []})["outs"]
     made = {out["path"] for out in outs}

@@ -10,7 +10,8 @@ import pytest
 from prefect import flow, get_run_logger
 
 from flows.old_runs import forget
-from flows.server import HOME, is_ours, prefect_server
+from flows.server import is_ours, prefect_server
+from relex.core.workspace import PREFECT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -33,7 +34,7 @@ def test_ended_runs_beyond_the_limit_go_with_their_logs_and_only_from_the_projec
         assert forget(2) == 0
         monkeypatch.setenv("PREFECT_API_URL", url)
     assert not is_ours()
-    with closing(sqlite3.connect(HOME / "prefect.db")) as database:
+    with closing(sqlite3.connect(PREFECT / "prefect.db")) as database:
         assert database.execute("select count(*) from flow_run").fetchone() == (2,)
         logged = database.execute("select flow_run_id from log").fetchall()
         kept = database.execute("select id from flow_run").fetchall()

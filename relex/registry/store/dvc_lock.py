@@ -11,14 +11,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from relex.core.errors import CorruptArtifact, InputError, InputErrors
+from relex.core.workspace import DVC_LOCK
 from relex.registry.store.dvc_hashes import md5_of
-
-LOCK = Path("dvc.lock")
 
 
 def recorded() -> dict[str, str]:
     """The hash that dvc.lock holds of every output of every stage, by its path; empty without a lock."""
-    return dict(_outputs(LOCK.read_bytes())) if LOCK.is_file() else {}
+    return dict(_outputs(DVC_LOCK.read_bytes())) if DVC_LOCK.is_file() else {}
 
 
 @functools.lru_cache(maxsize=2)  # a lock takes a third of a second, and one registration asks for it five times
@@ -28,7 +27,9 @@ def _outputs(written: bytes) -> dict[str, str]:
         stages: dict[str, Any] = lock.get("stages") or {}
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
     except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise InputError("not a lock that DVC writes", where=LOCK, found=error, todo="git checkout dvc.lock") from None
+        raise InputError(
+            "not a lock that DVC writes", where=DVC_LOCK, found=error, todo="git checkout dvc.lock"
+        ) from None
 
 
 def check(paths: Iterable[Path]) -> None:
@@ -40,7 +41,7 @@ def check(paths: Iterable[Path]) -> None:
     if not known:
         raise InputError(
             "nothing says which files the night made",
-            where=LOCK,
+            where=DVC_LOCK,
             expected="DVC's lock",
             todo="run the night: dvc repro",
         )

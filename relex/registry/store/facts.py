@@ -47,7 +47,7 @@ def gather(params: Params, decision: Decision) -> dict[str, Any]:
         "artifact": _artifact(winner),
         "git": git_state(),
         "params_sha256": file_sha256(workspace.PARAMS) if workspace.PARAMS.is_file() else None,
-        "dvc_lock_sha256": file_sha256(dvc_lock.LOCK) if dvc_lock.LOCK.is_file() else None,
+        "dvc_lock_sha256": file_sha256(workspace.DVC_LOCK) if workspace.DVC_LOCK.is_file() else None,
         "dvc": artifact_hashes(),  # of the artifacts it came from
         "base": {
             "source": params.base.source.model_dump(mode="json"),
@@ -160,7 +160,9 @@ def _artifact(winner: Winner | None) -> dict[str, str]:
 def git_state() -> dict[str, Any]:
     """Commit, and whether the work tree differs from it in more than what nights write; null outside a repository."""
     commit = _git("rev-parse", "HEAD")
-    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){path}" for path in OWN))
+    dirty = _git(
+        "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){path}" for path in workspace.OWN)
+    )
     return {"commit": commit, "dirty": bool(dirty) if commit else None}
 
 
@@ -168,17 +170,6 @@ def artifact_hashes() -> dict[str, str]:
     """DVC's hash of every output that a lineage names, by its path."""
     return {path: md5 for path, md5 in dvc_lock.recorded().items() if path in _LINEAGE_OUTS}
 
-
-# Under version control and written by nights themselves; flows/commit.py commits them.
-OWN = (
-    dvc_lock.LOCK,
-    workspace.HOP,
-    workspace.LEDGER,
-    workspace.LEDGER_TABLE,
-    workspace.HISTORY,
-    workspace.INPUT_BASE,
-    workspace.METRICS,
-)
 
 _LINEAGE_OUTS = {
     path.as_posix()
