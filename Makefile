@@ -61,4 +61,6 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(PIP) torch==2.13.0
 	$(PIP) --no-deps -r $(LOCK)
 	$(PIP) --no-deps --no-build-isolation -e .
+	@echo "compiling loops, and making the tables of Prefect's database"
+	@$(BIN)/python -m flows.ready
 	@printf '%s\n' "$(CURDIR)" > $@.new && mv $@.new $@

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flows.dvc_command import DVC
-from flows.stages import environment
+from flows.process import environment
 from flows.supervise import supervised
 from relex.core.atomic import scratch_folder
 from relex.core.forkserver.ask import VARIABLE
@@ -94,9 +94,7 @@ def plan(params: Params) -> list[str]:
     return [
         f"{DVC}={','.join(_DVC)}",
         f"torch,{_MODELS}",
-        f"registry={','.join(_REGISTRY)}",
-        # In a process of its own, from which nothing is forked: it computes, and torch's threads do not survive a fork.
-        "kernels@=relex.window.warm:load",
+        f"registry@={','.join(_REGISTRY)}",
         *engine,
         f"{_LAST}={','.join(stages)}",
     ]

@@ -13,7 +13,8 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from prefect import State, flow, get_run_logger
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelled
 
+from flows.ahead import begun_ahead
 from flows.cancelled import NightCancelled, cancellable
 from flows.command import run_command_line
 from flows.commit import forgotten
@@ -29,8 +31,9 @@ from flows.forkserver import fork_server
 from flows.killed_dvc import mend
 from flows.old_runs import forget
 from flows.parent import VARIABLE, end_with
+from flows.process import environment
 from flows.server import is_ours, page, prefect_server
-from flows.stages import STAGES, environment, run_action, run_stage
+from flows.stages import STAGES, run_action, run_stage, stage_command
 from flows.summary import summary
 from flows.supervise import supervised
 from relex.core.atomic import remove_leftovers
@@ -45,6 +48,10 @@ from relex.params.revisions import moving
 from relex.stages.train.params import Train
 
 DEPLOYMENT = "nightly/nightly"  # of a served schedule: the flow's name, and its own
+
+
+BEGIN = ("relex", "hop", "--begin", "--in-night")
+_READY = ContextVar("ready", default=False)  # whether whoever started this night has made everything ready for it
 
 
 @flow(name="nightly", log_prints=True)
@@ -64,33 +71,52 @@ def nightly() -> int | State[Any]:
 
 def night() -> int:
     """The night itself, in a flow run; how many hops it finished: those of an unfinished night, or of the next one."""
-    log = get_run_logger()
+    with ready(get_run_logger().info) if not _READY.get() else contextlib.nullcontext():
+        if forgotten():
+            run_action("commit", [sys.executable, "-m", "flows.commit"])
+        run_action("begin", BEGIN)
+        ran = 0
+        while unfinished(load(PARAMS)):
+            hop()
+            ran += 1
+        if ran:
+            prune()
+    print(summary(ran))
+    return ran
+
+
+@contextlib.contextmanager
+def ready(say: Callable[[str], object]) -> Iterator[None]:
+    """What the body, a night, needs first: sound parameters, the folder to itself and cleared of what killed commands
+    left, a fork server. say: takes what was mended. Busy while another night runs in this folder."""
     preflight()
     with night_lock():
         for said in clear():
-            log.info(said)
+            say(said)
         with fork_server(load(PARAMS)):
-            if forgotten():
-                run_action("commit", [sys.executable, "-m", "flows.commit"])
-            run_action("begin", ["relex", "hop", "--begin", "--in-night"])
-            ran = 0
-            while unfinished(load(PARAMS)):
-                hop()
-                ran += 1
-            if ran:
-                prune()
-    print(summary(ran))
-    return ran
+            before = _READY.set(True)
+            try:
+                yield
+            finally:
+                _READY.reset(before)
+
+
+def first_commands() -> Iterator[Sequence[str]]:
+    """What a night begins with, and what needs no Prefect server: until its training."""
+    if forgotten():
+        return  # its task comes first
+    yield BEGIN
+    if unfinished(load(PARAMS)):
+        yield from map(stage_command, STAGES[: STAGES.index("train")])
 
 
 def hop() -> None:
     """The present hop: its stages, the registry, its line in the ledger; then hop.json is the next one, or the night
     has ended."""
     log = get_run_logger()
-    unchanged, trains = nothing_changed(), isinstance(load(PARAMS).train, Train)
-    ran = {}
+    ran = dict[str, bool]()
     for name in STAGES:
-        with followed() if name == "train" and not unchanged and trains else contextlib.nullcontext():
+        with followed() if name == "train" and will_train(ran) else contextlib.nullcontext():
             ran[name] = run_stage(name)
     for name, did in ran.items():
         log.info("%-12s %s", name, "ran" if did else "up to date")
@@ -141,6 +167,11 @@ def followed() -> Iterator[None]:
         remove_leftovers(Path())
 
 
+def will_train(ran: Mapping[str, bool]) -> bool:
+    """Whether there will be steps to follow, as far as it is known. ran: whether the stages before it had to."""
+    return isinstance(load(PARAMS).train, Train) and (any(ran.values()) or not nothing_changed())
+
+
 def nothing_changed() -> bool:
     """Whether DVC finds every stage up to date; StageFailed when it did not get to say.
 
@@ -172,16 +203,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.serve is not None:
         check_schedule(options.serve, options.timezone)
-    preflight()
-    with night_lock():
-        pass  # tell a second night at once, before a server is started for it
     if options.serve is not None:
+        preflight()
+        with night_lock():
+            pass  # tell a second night at once, before a server is started for it
         with prefect_server() as url:
             print(how_to_ask(url), flush=True)
             serve(options.serve, options.timezone)
         return
-    # It imports while Prefect's server starts.
-    with fork_server(load(PARAMS)), prefect_server() as url:
+    # Prefect's server, the fork server and the first commands start side by side.
+    with ready(print), begun_ahead(first_commands()), prefect_server() as url:
         print(f"Prefect       {page(url)}, where this night can be cancelled", flush=True)
         try:
             nightly()

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,90 +11,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 
-from flows.dvc_command import forked_where_possible
+from flows import ahead
+from flows.dvc_command import DVC
 from flows.killed_dvc import keep_lock
-from flows.refusals import Refused, said_once
-from flows.supervise import supervised
-from relex.core.errors import InputError, StageFailed
-from relex.params.redact import redact
+from flows.process import OURS, run_command
+from flows.refusals import said_once
+from relex.core.errors import InputError
 
-_OURS = "relex: "  # what a message of ours begins with
 STAGES = ("problems", "base", "train", "diagnose", "extrapolate", "evaluate", "decide", "report")
 
 # Where a second try can help: an engine that found too little memory just then, a registry or remote that was away.
 _RETRIES = {"evaluate": 1, "begin": 2, "register": 2, "promote": 2, "save": 2, "end": 2, "prune": 2}
 _RETRY_SECONDS = 10
-_PROGRESS_SECONDS = 5.0
-
-# DVC's hints to somebody at a terminal: the flow does not stage for the user, and pushes by itself.
-_HINTS = (
-    "To track the changes with git",
-    "git add ",
-    "To enable auto staging",
-    "dvc config core.autostage",
-    "Use `dvc push`",
-)
-
-
-# Nothing in a night asks the network unless the user's own settings say so.
-_QUIET = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
-
-def environment() -> dict[str, str]:
-    """What commands run in: this interpreter's console scripts first, and no telemetry. Of a command that runs in one
-    already, the same: a fork server refuses whoever's is unlike its own."""
-    scripts, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
-    found = path if path.split(os.pathsep)[0] == scripts else f"{scripts}{os.pathsep}{path}"
-    return {**_QUIET, **os.environ, "PATH": found, "PYTHONUNBUFFERED": "1"}
-
-
-def run_command(command: Sequence[str], log: Callable[[str], Any], folder: Path | None = None) -> list[str]:
-    """Run to the end, passing on every line; its lines, without secrets: they go to Prefect's server.
-
-    Refused (an InputError) for exit code 2, StageFailed for any other.
-    """
-    started = forked_where_possible(command)
-    with supervised(started, environment=environment(), output=subprocess.PIPE, folder=folder) as process:
-        lines = []
-        for line in map(redact, _lines(process)):
-            lines.append(line)
-            if not line.strip().startswith(_HINTS):
-                log(line)
-        code = process.wait()
-    named = redact(" ".join(command))
-    # DVC ends with its own code: what the stage's command ended with stands in its message.
-    inner = [match[1] for line in lines if (match := re.search(r"failed to run: .*, exited with (-?\d+)", line))]
-    if code == 2 or "2" in inner:
-        said = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]
-        raise Refused("\n".join(said) or f"{command[0]} refused", named)
-    if code:
-        raise StageFailed(f"{named} ended with exit code {inner[-1] if inner else code}")
-    return lines
-
-
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Lines as they come; of a progress bar (carriage returns) one state every few seconds."""
-    assert process.stdout is not None
-    buffer, shown = b"", 0.0
-    while chunk := os.read(process.stdout.fileno(), 1 << 16):
-        buffer += chunk
-        while match := re.search(rb"[\r\n]", buffer):
-            line, end, buffer = buffer[: match.start()], match[0], buffer[match.end() :]
-            text = line.decode(errors="replace").rstrip()
-            if end == b"\r" and buffer[:1] != b"\n" and time.monotonic() - shown < _PROGRESS_SECONDS:
-                continue
-            if end == b"\r":
-                shown = time.monotonic()
-            if text:
-                yield text
-    if buffer.strip():
-        yield buffer.decode(errors="replace").rstrip()
 
 
 def _worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
@@ -115,15 +38,27 @@ def _worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
 
 @task(cache_policy=NO_CACHE, retry_delay_seconds=_RETRY_SECONDS, retry_condition_fn=_worth_a_retry)
 def command_task(command: Sequence[str], folder: Path | None = None) -> list[str]:
-    """Run one command in this task run; its lines."""
+    """Run one command in this task run, or take over the one that has begun; its lines."""
     logger = get_run_logger()
-    return run_command(command, lambda line: (logger.error if line.startswith(_OURS) else logger.info)(line), folder)
+
+    def log(line: str) -> None:
+        (logger.error if line.startswith(OURS) else logger.info)(line)
+
+    if folder is None and (begun := ahead.taken(command)):
+        return begun.follow(log)
+    if command[0] == DVC:
+        keep_lock()
+    return run_command(command, log, folder)
+
+
+def stage_command(name: str) -> list[str]:
+    """What brings one DVC stage up to date."""
+    return [DVC, "--wait-for-lock", "repro", "--single-item", name]
 
 
 def run_stage(name: str) -> bool:
     """Bring one DVC stage up to date; whether its command had to run."""
-    keep_lock()
-    lines = run_action(name, ["dvc", "--wait-for-lock", "repro", "--single-item", name])
+    lines = run_action(name, stage_command(name))
     return any(line.startswith(("Running stage", "> ")) for line in lines)
 
 

@@ -53,6 +53,8 @@ def made(tmp_path: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
     (site,) = (folder / ".venv/lib").glob("python3*/site-packages")
     (site / "pip.py").write_text(PIP)
+    (folder / "flows").mkdir()
+    (folder / "flows/ready.py").write_text("open('ready', 'a').write('made\\n')")
     make(folder)
     return folder
 
@@ -88,6 +90,7 @@ def test_an_environment_that_stands_where_it_was_made_is_left_alone(made: Path) 
     assert asked.count("\n") == 3
     make(made)
     assert (made / ".venv/pip.log").read_text() == asked
+    assert (made / "ready").read_text() == "made\n"
 
 
 @pytest.mark.parametrize("name", ["moved", "moved to a path with spaces"])

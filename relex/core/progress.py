@@ -1,6 +1,6 @@
 """Signs of life of what takes long: what it is, at once, and how far it is at least once a minute.
 
-Bars go to the standard error, also where that is no terminal: a night passes their states on (flows/stages.py).
+Bars go to the standard error, also where that is no terminal: a night passes their states on (flows/process.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The loops of kernels/ compiled before a stage needs them: 12 s once in a checkout, then from Numba's cache."""
+"""The loops of kernels/ compiled before a stage needs them: python -m relex.window.warm
+
+That takes 12 s once in a checkout; then they come from Numba's cache.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ _STEPS = 2
 _BUDGET = 64 << 20
 
 
-def load() -> None:
-    """Take one small window's Gram matrices and a sum of its deltas, for a template of the fork server."""
+def compile_all() -> None:
+    """Take one small window's Gram matrices and a sum of its deltas."""
     with tempfile.TemporaryDirectory() as place:
         base, folder = Path(place, "base"), Path(place, "trajectory")
         base.mkdir()
@@ -37,3 +40,7 @@ def load() -> None:
             with Stream(window, _BUDGET, arithmetic_for("cpu"), targets=1) as stream:
                 for name in _SIZES:
                     stream.sums_of(name, Directed.plain(np.ones((1, _STEPS))), lambda _at, _sums: None, onto_base=True)
+
+
+if __name__ == "__main__":
+    compile_all()

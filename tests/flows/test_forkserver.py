@@ -12,7 +12,7 @@ import pytest
 
 from flows import forkserver
 from flows.forkserver import fork_server, plan
-from flows.stages import environment, run_command
+from flows.process import environment, run_command
 from relex.core.errors import StageFailed
 from relex.core.forkserver.ask import VARIABLE
 from relex.params.load import load
@@ -42,14 +42,13 @@ def test_a_template_without_need_is_left_out() -> None:
     named = [
         [entry.partition("=")[0].rstrip("@") for entry in plan(params) if "=" in entry] for params in (PARAMS, one)
     ]
-    assert named == [["dvc", "registry", "kernels", "engine", "stage"], ["dvc", "registry", "kernels", "stage"]]
+    assert named == [["dvc", "registry", "engine", "stage"], ["dvc", "registry", "stage"]]
 
 
 def test_what_stages_are_forked_from_computes_nothing() -> None:
     """Torch's threads, once started, do not survive a fork: on two cores the first stage would wait for ever."""
     calls = [name for entry in plan(PARAMS) for name in entry.rpartition("=")[2].split(",") if ":" in name]
-    alone = {entry for entry in plan(PARAMS) if entry.startswith("kernels@=")}
-    assert [name for name in calls if "kernels@=" + name not in alone] == [
+    assert calls == [
         "relex.registry.store.packaging:load",
         "relex.stages.evaluate.engine.vllm_backend:load",
         "relex.stages.train.trl_import:load",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.stages import run_command
+from flows.process import run_command
 from relex.core.errors import InputError, StageFailed
 
 pytestmark = pytest.mark.real

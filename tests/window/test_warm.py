@@ -12,7 +12,7 @@ import pytest
 from tests.builders import ROOT
 from tests.builders.windows import line_with_noise, save, tiny_llama, write_trajectory
 
-_LOAD = "from relex.window.warm import load; load()"
+_COMPILE = "from relex.window.warm import compile_all; compile_all()"
 _WORK = """
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_nothing_is_compiled_after_it(tmp_path: Path) -> None:
         write_trajectory(tmp_path / codec, base, [1, 2, 3, 4, 5, 6], line_with_noise(), codec=codec)
     cache = tmp_path / "cache"
     compiled = []
-    for code in (_LOAD, _WORK):
+    for code in (_COMPILE, _WORK):
         command = [sys.executable, "-c", code, str(tmp_path)]
         subprocess.run(command, cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, check=True)
         compiled.append(sorted(path.name for path in cache.rglob("*.nbc")))

@@ -19,6 +19,7 @@ from relex.core.forkserver.surroundings import surroundings
 from relex.core.pipes import receive, send
 
 VARIABLE = "RELEX_FORKSERVER"  # the folder in which templates listen; not set, or empty: none
+LOADED = ".loaded"  # NAME.loaded: a file in that folder, once the template has imported everything
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _THREADS = "OMP_NUM_THREADS"
 
@@ -62,6 +63,11 @@ class Forked:
     def kill(self) -> None:
         """SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+def has_loaded(template: str) -> bool:
+    """Whether it has imported everything, and answers at once."""
+    return (Path(os.environ.get(VARIABLE, "")) / f"{template}{LOADED}").is_file()
 
 
 def fork(

@@ -3,8 +3,8 @@
 Each NAME is a template: a process that listens at a socket of that name in the folder, and imports the modules. Modules
 without a NAME are imported before the templates that stand behind them. The last template is this process itself, the
 others are its children. MODULE:CALL calls something of a module, too. Whoever asks is answered between two imports,
-with what is there by then. A NAME with an @ imports nothing before the last template has imported everything: what is
-needed late does not take the processor from what is needed first.
+with what is there by then. A NAME with an @ imports nothing before the last template has imported everything, and of
+several each waits for the one before it: what is needed late does not take the processor from what is needed first.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import traceback
 from typing import NoReturn
 
 from relex.core.descendants import adopt, end_strangers, reap
+from relex.core.forkserver.ask import LOADED
 from relex.core.forkserver.keeper import keep
 from relex.core.forkserver.surroundings import surroundings
 from relex.core.pipes import die_with
 
 _SECONDS = 1.0  # between two looks at processes that have ended
-_POLL_SECONDS = 0.1  # between two looks whether the last template has imported everything
-_LOADED = "loaded"  # a file in the folder, once it has
+_POLL_SECONDS = 0.1  # between two looks whether another template has imported everything
 _LATE = "@"
 
 
@@ -88,9 +88,9 @@ class Template:
                 traceback.print_exc()
             self.answer(0.0)
 
-    def wait_for_the_last(self, folder: int) -> None:
-        """Until the last template has imported everything, answering."""
-        while not _has_loaded(folder):
+    def wait_for(self, other: str, folder: int) -> None:
+        """Until that template has imported everything, answering."""
+        while not _has_loaded(other, folder):
             self.answer(_POLL_SECONDS)
 
     def serve(self) -> NoReturn:
@@ -105,12 +105,13 @@ def main(place: str, arguments: list[str]) -> NoReturn:
     """Load and serve until killed."""
     _prepare_titles()
     plan = [(name, modules.split(",")) for name, _, modules in (argument.rpartition("=") for argument in arguments)]
-    late = {name.removesuffix(_LATE) for name, _ in plan if name.endswith(_LATE)}
+    late = [name.removesuffix(_LATE) for name, _ in plan if name.endswith(_LATE)]
     plan = [(name.removesuffix(_LATE), modules) for name, modules in plan]
     folder = os.open(place, os.O_PATH)
     templates = {name: Template(folder, name) for name, _ in plan if name}
     adopt()
     mine, last = os.getpid(), templates[plan[-1][0]]
+    before = dict(zip(late, [plan[-1][0], *late], strict=False))
     for name, modules in plan:
         one = templates.get(name, last)
         if one is last:
@@ -125,16 +126,21 @@ def main(place: str, arguments: list[str]) -> NoReturn:
                 if other is not one:
                     other.close()
             if name in late:
-                one.wait_for_the_last(folder)
+                one.wait_for(before[name], folder)
             one.load(modules)
+            _note_loaded(name, folder)
             one.serve()
-    os.close(os.open(_LOADED, os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    _note_loaded(plan[-1][0], folder)
     last.serve()
 
 
-def _has_loaded(folder: int) -> bool:
+def _note_loaded(name: str, folder: int) -> None:
+    os.close(os.open(name + LOADED, os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+
+
+def _has_loaded(name: str, folder: int) -> bool:
     try:
-        os.stat(_LOADED, dir_fd=folder)
+        os.stat(name + LOADED, dir_fd=folder)
     except FileNotFoundError:
         return False
     return True

@@ -95,6 +95,31 @@ def test_a_late_template_imports_once_the_last_one_has_and_answers_until_then(tm
         until(has_imported)
 
 
+def test_late_templates_import_one_after_another(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(
+            "import pathlib, time\n"
+            f"pathlib.Path('{name} begun').touch()\n"
+            f"while not pathlib.Path('{name} may end').exists(): time.sleep(0.02)\n"
+        )
+    names = ["t1@=one", "t2@=two", "last=csv"]
+    command = [sys.executable, "-m", "relex.core.forkserver.server", str(tmp_path), *names]
+    variables = environment(PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}")
+    with (
+        open(tmp_path / "log", "wb") as log,
+        supervised(command, environment=variables, output=log, folder=tmp_path),
+    ):
+        until(lambda: (tmp_path / "one begun").exists())
+        assert (tmp_path / "last.loaded").exists()
+        assert not (tmp_path / "two begun").exists()
+        (tmp_path / "one may end").touch()
+        until(lambda: (tmp_path / "two begun").exists())
+        assert (tmp_path / "t1.loaded").exists()
+        assert not (tmp_path / "t2.loaded").exists()
+        (tmp_path / "two may end").touch()
+        until(lambda: (tmp_path / "t2.loaded").exists())
+
+
 def test_lines_come_at_once_where_the_asker_says_so(server, tmp_path):
     """Otherwise what a command prints would stand behind what it then starts prints."""
     more = {"PYTHONUNBUFFERED": "1"}
