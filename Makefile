@@ -52,6 +52,7 @@ $(STAMP): moved
 endif
 
 # torch comes first, with its own dependencies, so that the build fits the machine; everything else exactly as locked.
+# At the end, once, what a first night would else do itself.
 $(STAMP): $(LOCK) pyproject.toml
 	@echo "$(LOCK), $(WHY)"
 	@test -x $(BIN)/python && echo "bringing $(VENV) up to date, for this folder" \

@@ -94,6 +94,7 @@ def plan(params: Params) -> list[str]:
     return [
         f"{DVC}={','.join(_DVC)}",
         f"torch,{_MODELS}",
+        # Late: while the base is made, one core has nothing to do.
         f"registry@={','.join(_REGISTRY)}",
         *engine,
         f"{_LAST}={','.join(stages)}",

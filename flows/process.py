@@ -29,7 +29,6 @@ _HINTS = (
     "Use `dvc push`",
 )
 
-
 # Nothing in a night asks the network unless the user's own settings say so.
 _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",

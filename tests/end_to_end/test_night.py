@@ -79,7 +79,8 @@ def test_whatever_it_ran_was_forked(first_night):
     project, _ = first_night
     log = (project.folder / ".relex/forkserver.log").read_text()
     assert "refused" not in log
-    commands = ["hop", *(stage for stage in STAGES), "live", "register", "promote"]
+    # `problems` of the first hop is over before the templates have imported anything: python -m relex.cli.
+    commands = ["hop", *STAGES[1:], "live", "register", "promote"]
     assert [name for name in commands if f"forked relex.cli.app {name}\n" not in log] == []
     assert "forked relex.stages.evaluate.engine\n" in log
 
