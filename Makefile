@@ -15,7 +15,8 @@ LOCK ?= infra/locks/$(if $(DRIVER),cuda,cpu)-py311.txt
 WHY := $(if $(filter file,$(origin LOCK)),as this machine has $(if $(DRIVER),an,no) NVIDIA driver,as it was asked for)
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 # Two processes, each with its own folders and ports; the tests of a file stay together and share what they start.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Threads of OpenMP sleep where they wait: while they spin, as they else do, engines in both take up to four times as long.
+PYTEST := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .PHONY: setup nightly nights check test bench lint moved
