@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from flows.dvc_command import DVC
-from flows.killed_dvc import keep_lock
 from flows.process import run_command
 from relex.core.errors import RelexError
 
@@ -32,8 +30,6 @@ class Begun:
     def run(self, begun: Callable[[subprocess.Popen[bytes]], None]) -> bool:
         """In the thread: run it to its end; whether that was a good one."""
         try:
-            if self.command[0] == DVC:
-                keep_lock()
             self._outcome = run_command(self.command, self._lines.put, begun=begun)
         except Exception as error:  # raised again where it is taken over
             self._outcome = error

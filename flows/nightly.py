@@ -48,8 +48,6 @@ from relex.params.revisions import moving
 from relex.stages.train.params import Train
 
 DEPLOYMENT = "nightly/nightly"  # of a served schedule: the flow's name, and its own
-
-
 BEGIN = ("relex", "hop", "--begin", "--in-night")
 _READY = ContextVar("ready", default=False)  # whether whoever started this night has made everything ready for it
 
@@ -203,7 +201,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.serve is not None:
         check_schedule(options.serve, options.timezone)
-    if options.serve is not None:
         preflight()
         with night_lock():
             pass  # tell a second night at once, before a server is started for it

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.dvc_command import forked_where_possible
+from flows.dvc_command import DVC, forked_where_possible
+from flows.killed_dvc import keep_lock
 from flows.refusals import Refused
 from flows.supervise import supervised
 from relex.core.errors import StageFailed
@@ -58,6 +59,8 @@ def run_command(
     begun: told the process, which may be terminated. Refused (an InputError) for exit code 2, StageFailed for any
     other.
     """
+    if command[0] == DVC and folder is None:
+        keep_lock()  # before DVC writes to it
     forked = forked_where_possible(command)
     with supervised(forked, environment=environment(), output=subprocess.PIPE, folder=folder) as process:
         begun(process)

@@ -22,15 +22,18 @@ _COMMANDS = {
     "the compiled loops of relex/window/kernels": ("-m", "relex.window.warm"),
     "the tables of Prefect's database": ("-m", "prefect", "server", "database", "upgrade", "--yes"),
 }
-# Another database than the folder's own is its server's to change, not this command's.
-_ELSEWHERE = ("PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
 
 
 def ready() -> None:
     """Run the commands side by side; StageFailed with what the first one said that failed."""
     PREFECT.mkdir(exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-    environment["PREFECT_HOME"] = str(PREFECT.resolve())
+    home = PREFECT.resolve()
+    # Whatever the user's variables and files of settings name: another database is its own server's to change.
+    own = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+    }
+    environment = {**os.environ, **own}
     with contextlib.ExitStack() as stack:
         begun = {
             made: stack.enter_context(

@@ -13,7 +13,6 @@ from prefect.states import State
 
 from flows import ahead
 from flows.dvc_command import DVC
-from flows.killed_dvc import keep_lock
 from flows.process import OURS, run_command
 from flows.refusals import said_once
 from relex.core.errors import InputError
@@ -46,8 +45,6 @@ def command_task(command: Sequence[str], folder: Path | None = None) -> list[str
 
     if folder is None and (begun := ahead.taken(command)):
         return begun.follow(log)
-    if command[0] == DVC:
-        keep_lock()
     return run_command(command, log, folder)
 
 

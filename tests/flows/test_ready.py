@@ -21,6 +21,7 @@ def test_prefect_s_tables_are_this_folder_s_and_no_other_database_is_touched(
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody listens there
     other = tmp_path / "team.db"
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{other}")
+    Path("prefect.toml").write_text(f'[server.database]\nconnection_url = "sqlite+aiosqlite:///{other}"\n')
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
     assert ready.main([]) == 0
     with closing(sqlite3.connect(".prefect/prefect.db")) as database:
