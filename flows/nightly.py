@@ -91,12 +91,13 @@ def ready(say: Callable[[str], object]) -> Iterator[None]:
     with night_lock():
         for said in clear():
             say(said)
-        with fork_server(load(PARAMS)):
-            before = _READY.set(True)
-            try:
+        before = _READY.set(True)
+        try:
+            with fork_server(load(PARAMS)):
                 yield
-            finally:
-                _READY.reset(before)
+        finally:
+            _READY.reset(before)
+            sweep()  # once the server has ended, and all that it has forked with it
 
 
 def first_commands() -> Iterator[Sequence[str]]:
@@ -146,10 +147,15 @@ def preflight() -> None:
 
 def clear() -> list[str]:
     """Remove what killed commands left half written in this folder; a sentence for what had to be mended."""
+    sweep()
+    return mend()
+
+
+def sweep() -> None:
+    """Remove what killed commands were writing in this folder: those of an earlier night, or of this one at its end."""
     for folder in WRITTEN:
         remove_leftovers(folder)
     remove_leftovers(STATE, below=True)
-    return mend()
 
 
 @contextlib.contextmanager
@@ -157,12 +163,8 @@ def followed() -> Iterator[None]:
     """Send the training's steps to MLflow while the body runs; the training never waits for it."""
     STATE.mkdir(exist_ok=True)
     command = ["relex", "live"]
-    try:
-        with open(STATE / "live.log", "wb") as log, supervised(command, environment=environment(), output=log):
-            yield
-    finally:
-        # A short training may end before MLflow has made its tables: what was to be its database is then half made.
-        remove_leftovers(Path())
+    with open(STATE / "live.log", "wb") as log, supervised(command, environment=environment(), output=log):
+        yield
 
 
 def will_train(ran: Mapping[str, bool]) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.nightly import followed
+from flows.nightly import followed, ready
 from relex.core.atomic import PREFIX
+from relex.core.forkserver.ask import VARIABLE
 from relex.stages.train.step_stream import StepStream
 from tests.builders.nights import change_params, make_project
 from tests.builders.project import family, runs, wait_for
@@ -26,24 +27,36 @@ def _train(ended: threading.Event) -> None:
         stream.append({"step": step, "train/reward": 0.5})
 
 
+@pytest.mark.parametrize("forked", [False, True], ids=["started", "forked"])
 def test_a_follower_that_is_killed_while_it_makes_the_registry_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a busy machine MLflow takes longer to make its tables than so short a training and the follower's grace."""
+    """On a busy machine MLflow takes longer to make its tables than so short a training and the follower's grace.
+
+    forked: by a fork server, whose keeper is too slow to end it before the night goes on.
+    """
     make_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     change_params(tmp_path)
+    if not forked:
+        monkeypatch.setenv(VARIABLE, "")
     before = {path.name for path in tmp_path.iterdir()}
-    with followed():
-        training = threading.Thread(target=_train, args=(ended := threading.Event(),))
-        training.start()
-        try:
-            assert wait_for(lambda: any(tmp_path.glob(f"{PREFIX}mlflow.db-*")), 120)
-            for one in family(os.getpid()):
-                if runs([one], "bin/relex live") and not runs([one], "supervise.py"):
+    with ready(print):
+        with followed():
+            training = threading.Thread(target=_train, args=(ended := threading.Event(),))
+            training.start()
+            try:
+                assert wait_for(lambda: any(tmp_path.glob(f"{PREFIX}mlflow.db-*")), 120)
+                following = [one for one in family(os.getpid()) if runs([one], "relex live")]
+                following = [one for one in following if not runs([one], "supervise.py")]
+                assert len(following) == (2 if forked else 1)  # who asked, and what was forked for it
+                for one in following:
+                    if forked and not runs([one], "bin/relex"):
+                        one.parent().send_signal(signal.SIGSTOP)
                     one.send_signal(signal.SIGSTOP)
-        finally:
-            ended.set()
-            training.join()
+            finally:
+                ended.set()
+                training.join()
+        assert any(tmp_path.glob(f"{PREFIX}mlflow.db-*"))
     assert not (tmp_path / "mlflow.db").exists()
     assert {path.name for path in tmp_path.iterdir()} == before | {".relex"}

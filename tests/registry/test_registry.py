@@ -466,6 +466,7 @@ def test_a_registry_whose_making_was_killed_is_made_whole_by_the_next(
         if Path("mlflow.db").is_file():
             Path("mlflow.db").unlink()  # it was quicker than the kill
     assert connect(params).client.search_experiments()
+    assert [path.name for path in Path().glob(".tmp-*")] == []
 
 
 def test_two_that_make_the_registry_together_find_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

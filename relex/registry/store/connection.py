@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from relex.core.atomic import new_file
+from relex.core.atomic import new_file, remove_leftovers
 from relex.core.errors import InputError, RelexError
 from relex.core.workspace import STATE
 from relex.params.redact import redact
@@ -162,7 +162,8 @@ def _make_whole(path: Path) -> None:
     """Make the database where there is none: aside, with all of MLflow's tables, then under its name.
 
     MLflow makes its tables in steps, and a database that was left between two of them it never accepts again. Of two
-    processes that would make it the second waits, and finds it made.
+    processes that would make it the second waits, and finds it made. What a killed one was making is removed: it need
+    not have been a night's, which sweeps at its end.
     """
     if path.is_file():
         return
@@ -172,6 +173,7 @@ def _make_whole(path: Path) -> None:
     with FileLock(STATE / "registry.lock"):
         if path.is_file():
             return
+        remove_leftovers(path.parent, of=path.name)
         with new_file(path) as temporary:
             client = mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}", f"sqlite:///{temporary.absolute()}")
             client.search_experiments(max_results=1)
