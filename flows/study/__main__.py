@@ -24,6 +24,14 @@ from relex.core.errors import InputError
 from relex.core.workspace import PARAMS
 from relex.params.load import load
 
+# Each study's own options; the last is the one without a name.
+_TAKES = {
+    "campaign": {"seeds", "nights", "true_steps", "every", "mode", "window", "sides"},
+    "portfolio": {"seeds", "bent", "adapters"},
+    "regimes": {"seeds", "only"},
+    "": {"seeds", "targets", "true_steps", "bent", "window"},
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; its exit code."""
@@ -63,7 +71,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the first seed's first night in other modes, with long windows, and a control",
     )
     given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command_line(parser, arguments, lambda options: _run(options, given))
+
+    def run(options: argparse.Namespace) -> None:
+        _check(options, parser)
+        _run(options, given)
+
+    return run_command_line(parser, arguments, run)
+
+
+def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """InputError for two studies at once, and for an option that the one that was asked for does not read."""
+    asked = [name for name in _TAKES if name and getattr(options, name)]
+    if len(asked) > 1:
+        raise InputError(
+            "one study at a time",
+            where=" ".join(f"--{name}" for name in asked),
+            todo="run them one after another",
+        )
+    name = asked[0] if asked else ""
+    for option, value in vars(options).items():
+        if option not in _TAKES[name] | {name} and value != parser.get_default(option):
+            flag = f"--{option.replace('_', '-')}"
+            takers = [f"--{other}" if other else "no study's name" for other in _TAKES if option in _TAKES[other]]
+            raise InputError(
+                "this study does not read that option",
+                where=flag,
+                expected=f"it beside {' or '.join(takers)}",
+                found=f"beside --{name}" if name else "no study's name",
+                todo="leave it out, or run the study that reads it",
+            )
 
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> None:
