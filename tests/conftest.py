@@ -13,6 +13,9 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# pytest-xdist gives its processes titles. What a title is written over is the environment that a process was started
+# with, which a fork server compares (relex/core/forkserver/surroundings.py): without this it refuses them.
+os.environ.setdefault("SPT_NOENV", "1")
 # Every project of a test would have its engines compile anew, for a minute on two cores.
 os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex" / "compiled"))
 

@@ -6,11 +6,13 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from unittest import mock
 
 from flows.forkserver import fork_server
 from relex.core.forkserver.ask import VARIABLE
 from relex.core.forkserver.surroundings import started_with
+from relex.core.workspace import STATE
 from relex.params.load import load
 from tests.builders import ROOT
 
@@ -37,3 +39,6 @@ def _server(variables: Mapping[str, str]) -> Iterator[str]:
             stack.enter_context(fork_server(load(ROOT / "params.yaml"), variables))
             place = os.environ.get(VARIABLE, "")  # none where a GPU is: then all is started afresh
         yield place
+        if place:
+            log = (Path(folder) / STATE / "forkserver.log").read_text()
+            assert "refused" not in log, log  # what was to be forked was started afresh, which takes ten times as long
