@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,25 @@ os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex"
 
 # The committed project sends none; in the others that tests make, every call of DVC would start a process that tries.
 os.environ["DVC_NO_ANALYTICS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[str]:
+    """A fork server for commands that tests start: where it listens."""
+    from tests.builders.forked import for_commands
+
+    with for_commands() as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def forked_commands(forks: str) -> Iterator[None]:
+    """Have commands and their engines forked: as good as fresh ones, and quick."""
+    from relex.core.forkserver.ask import VARIABLE
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, forks)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

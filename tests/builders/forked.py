@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import psutil
+
 from flows.forkserver import fork_server
-from relex.core.forkserver.ask import VARIABLE
+from relex.core.forkserver.ask import LOADED, VARIABLE
 from relex.core.forkserver.surroundings import started_with
 from relex.core.workspace import STATE
 from relex.params.load import load
 from tests.builders import ROOT
+from tests.builders.project import family, wait_for
 
 
 @contextlib.contextmanager
@@ -38,7 +43,25 @@ def _server(variables: Mapping[str, str]) -> Iterator[str]:
         with contextlib.chdir(folder), mock.patch.dict(os.environ):
             stack.enter_context(fork_server(load(ROOT / "params.yaml"), variables))
             place = os.environ.get(VARIABLE, "")  # none where a GPU is: then all is started afresh
+        if place:  # all templates are there, if not all that they import
+            assert wait_for(lambda: (Path(place) / f"stage{LOADED}").exists())
         yield place
         if place:
             log = (Path(folder) / STATE / "forkserver.log").read_text()
             assert "refused" not in log, log  # what was to be forked was started afresh, which takes ten times as long
+
+
+class Command(subprocess.Popen[str]):
+    """A command that this process starts; one at a time, where it is to be killed."""
+
+    def __init__(self, command: Sequence[str], **options: Any):
+        self._others = {process.pid for process in family(os.getpid())}
+        super().__init__(command, text=True, **options)
+
+    def kill_all(self) -> None:
+        """kill -9, and wait until all that it has started, and what was forked for it, has ended of itself."""
+        started = [one for one in family(os.getpid()) if one.pid not in self._others]
+        self.kill()
+        self.communicate()
+        left = psutil.wait_procs(started, timeout=20)[1]
+        assert left == []

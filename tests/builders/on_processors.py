@@ -34,7 +34,9 @@ _FSDP = {
     "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
     "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
 }
-_VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+_VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+_CLASS = "Qwen3ForCausalLM"  # of the embedded base
+_CACHE_BYTES = 64 << 20  # of vLLM's keys and values: it writes to all of them before the first answer
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def allow_sharding() -> None:
 
 def allow_vllm() -> None:
     """Let TRL generate with vLLM's build for CPUs in the training process."""
+    import torch
+    from vllm import ModelRegistry
     from vllm.triton_utils import dispatcher
 
     rebind = dispatcher._rebind_kernels
@@ -103,8 +107,12 @@ def allow_vllm() -> None:
 
     from relex.stages.train import config, process
 
-    # Compiling so small a model takes longer than all its steps.
-    vllm_generation.LLM = functools.partial(vllm_generation.LLM, enforce_eager=True)
+    # Each takes longer than all steps of so small a model: compiling it or a function of vLLM's, and the process in
+    # which vLLM would look at its class.
+    torch._dynamo.config.disable = True
+    ModelRegistry.register_model(_CLASS, ModelRegistry.models[_CLASS].load_model_cls())
+    small = functools.partial(vllm_generation.LLM, enforce_eager=True, kv_cache_memory_bytes=_CACHE_BYTES)
+    vllm_generation.LLM = small
 
     def sync_weights(self: Any) -> None:
         weights = [(name, value.detach().clone()) for name, value in self._iter_named_params()]

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from relex.core.forkserver.ask import VARIABLE
 from tests.builders import checkpoints
-from tests.builders.forked import for_commands
-
-
-@pytest.fixture(scope="session")
-def _forks() -> Iterator[str]:
-    with for_commands() as place:
-        yield place
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forked_commands(_forks: str) -> Iterator[None]:
-    """Have commands and their engines forked: as good as fresh ones, and quick."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, _forks)
-        yield
+def forked(forked_commands: None) -> None:
+    """All commands here."""
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +21,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def proven(made: Path, _forks: str) -> Path:
+def proven(made: Path, forks: str) -> Path:
     """The folder of the proof."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, _forks)
+        patch.setenv(VARIABLE, forks)
         done = checkpoints.prove(made, "proof")
     assert done.returncode == 0, done.stderr
     return made / "proof"

@@ -6,13 +6,11 @@ import inspect
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -29,7 +27,7 @@ from relex.stages.evaluate.row_file import RowFile
 from tests.builders import ROOT, checkpoints
 from tests.builders.checkpoints import MODELS, arguments, environment, prove, refused
 from tests.builders.contests import changed, spoil
-from tests.builders.project import family
+from tests.builders.forked import Command
 
 OUTPUTS = ("prove.json", "evaluate.json", "decision.json")
 
@@ -84,16 +82,11 @@ def test_a_second_call_generates_nothing_and_gives_the_same_bytes(proven: Path) 
 
 @pytest.mark.real
 def test_a_proof_that_is_killed_goes_on_with_its_rows(proven: Path, here: Path) -> None:
-    others = {process.pid for process in family(os.getpid())}  # the fork server among them
-    running = subprocess.Popen(arguments("proof"), cwd=here, env=environment(), stdout=subprocess.DEVNULL)
+    running = Command(arguments("proof"), cwd=here, env=environment(), stdout=subprocess.DEVNULL)
     kept = here / "proof/.relex/rows"
     while running.poll() is None and not any(path.stat().st_size > 20_000 for path in kept.rglob("*.rows")):
         time.sleep(0.05)
-    started = [process for process in family(os.getpid()) if process.pid not in others]  # what was forked for it, too
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    _, alive = psutil.wait_procs(started, timeout=20)
-    assert alive == []  # none goes on adding rows
+    running.kill_all()  # none goes on adding rows
     first, known = made(here / "proof"), sum(len(RowFile(path).keys()) for path in kept.rglob("*.rows"))
     seconds = read_json(here / "proof" / ACCOUNT)["seconds"]
     done = prove(here, "proof")

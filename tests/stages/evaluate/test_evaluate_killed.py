@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from relex.core import workspace
@@ -17,8 +16,9 @@ from relex.core.atomic import read_json
 from relex.core.digest import folder_sha256
 from relex.stages.problems import stage as problems
 from tests.builders.contests import SMALL, pretrained, set_champion, set_observed_step, write_params
+from tests.builders.forked import Command
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("forked_commands")]
 
 KILLS = 10
 COMMAND = [sys.executable, "-m", "relex.cli", "evaluate"]
@@ -66,18 +66,16 @@ def test_an_evaluation_killed_ten_times_at_random_generates_only_what_it_lacks_a
     counts = [0]
     for _ in range(KILLS):
         before = counts[-1]
-        process = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # At any moment of the start, or soon after so many more rows.
-        more = generator.choice([0, 1, 40, 100, 150])
-        deadline = time.monotonic() + (generator.uniform(0.5, 10.0) if more == 0 else 120.0)
-        while process.poll() is None and time.monotonic() < deadline and (more == 0 or kept() < before + more):
+        process = Command(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # At any moment of the start, or soon after so many more rows; close to the last one, as hundreds come at once, in
+        # the first tenth of a second.
+        more = generator.choice([0, 1, 10, 20, 40])
+        seconds = 120.0 if more else generator.uniform(0.1, 2.0)
+        deadline = time.monotonic() + (seconds if before < everything // 2 else 0.1)
+        while process.poll() is None and time.monotonic() < deadline and kept() < before + max(1, more):
             time.sleep(0.02)
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         assert process.poll() is None, "it got through before it was killed"
-        process.kill()
-        process.wait()
-        _, alive = psutil.wait_procs(family, timeout=20)
-        assert alive == []  # the engine went with it
+        process.kill_all()  # the engine goes with it
         assert not workspace.EVALUATION.exists()  # nothing half done under a final name
         assert not workspace.EVALUATION_METRICS.exists()
         counts.append(kept())

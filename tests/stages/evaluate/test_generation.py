@@ -23,6 +23,7 @@ from relex.stages.evaluate.schema import NON_FINITE
 from relex.stages.evaluate.suites.suite import Suite
 from tests.builders import ROOT, asked
 from tests.builders.contests import changed, spoil
+from tests.builders.forked import Command
 
 pytestmark = pytest.mark.real
 
@@ -167,6 +168,7 @@ with Generation(settings, asked.store(Path("rows"), settings), models) as genera
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_a_generation_killed_again_and_again_generates_only_what_it_lacks_and_gives_the_same_rows(
     models: list[Contestant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,16 +191,13 @@ def test_a_generation_killed_again_and_again_generates_only_what_it_lacks_and_gi
     Path("../killed").mkdir()
     monkeypatch.chdir("../killed")
     kept = [0]
-    for more in (0, 1, 300, 900, 700):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for more in (0, 1, 200, 400, 300):
+        process = Command(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + (3.0 if more == 0 else 120.0)
-        while process.poll() is None and time.monotonic() < deadline and (more == 0 or lines() < kept[-1] + more):
+        while process.poll() is None and time.monotonic() < deadline and lines() < kept[-1] + max(1, more):
             time.sleep(0.02)
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         assert process.poll() is None, "it got through before it was killed"
-        process.kill()
-        process.wait()
-        assert psutil.wait_procs(family, timeout=20)[1] == []  # the engines and the scorers went with it
+        process.kill_all()  # the engines and the scorers go with it
         kept.append(lines())
     assert kept == sorted(kept)
     assert 0 < kept[-1] < total

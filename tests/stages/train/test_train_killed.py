@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -27,9 +28,10 @@ from relex.stages.train import step_stream
 from relex.stages.train.grown import grown
 from relex.stages.train.trainer import EpochSampler
 from relex.trajectory.reader import Trajectory, verify
+from tests.builders.forked import Command
 from tests.builders.project import ROOT, SMALL, Project
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("forked_commands")]
 
 STEPS = 42
 # 30 prompts of 4 a step: an epoch is 7 steps, so the order of data is drawn six times.
@@ -68,12 +70,10 @@ def prepare(folder: Path, changes: dict) -> Params:
     return params
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path) -> Command:
     command = [sys.executable, "-m", "relex.cli", "train"]
-    environment = {**Project(folder).environment, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return Command(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def steps_so_far(folder: Path) -> int:
@@ -101,16 +101,16 @@ def test_ten_kills_at_random_moments_leave_the_trajectory_of_an_undisturbed_run(
         # Anything from the start of the imports to several states further on.
         moment = draw.choice(["early", "step", "step", "step"]) if kill else "step"
         wanted = before + draw.randint(1, 4)
-        seconds = draw.uniform(0.5, 9.0) if moment == "early" else 120.0
-        if before > STEPS - 10:  # close to the end: in the imports, or a quick machine is done before it is killed
-            seconds = draw.uniform(0.1, 1.5)
+        seconds = draw.uniform(0.1, 2.0) if moment == "early" else 120.0
+        if before > STEPS - 10:  # close to the end: no machine is done before it is killed
+            seconds = draw.uniform(0.0, 0.1)
         deadline = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < deadline and steps_so_far(tmp_path) < wanted:
             time.sleep(0.005)
-        time.sleep(draw.uniform(0.0, 0.25))
+        if before <= STEPS - 10:
+            time.sleep(draw.uniform(0.0, 0.25))
         assert process.poll() is None, process.communicate()[0]
-        process.kill()
-        process.communicate()
+        process.kill_all()
         lives += steps_so_far(tmp_path) > 0
     assert lives >= 5  # most of them in the middle of the steps
     (state,) = (tmp_path / train_state.FOLDER).glob("checkpoint-*/complete.json")
