@@ -67,8 +67,8 @@ def test_an_evaluation_killed_ten_times_at_random_generates_only_what_it_lacks_a
     for _ in range(KILLS):
         before = counts[-1]
         process = Command(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # At any moment of the start, or soon after so many more rows; close to the last one, as hundreds come at once, in
-        # the first tenth of a second.
+        # At any moment of the start, or soon after so many more rows; as hundreds come at once, in the first tenth of a
+        # second once half of them are there.
         more = generator.choice([0, 1, 10, 20, 40])
         seconds = 120.0 if more else generator.uniform(0.1, 2.0)
         deadline = time.monotonic() + (seconds if before < everything // 2 else 0.1)
