@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.builders.told_mlflow import forget_registry
+
 # Hypothesis fails an example that takes long, or longer than before: what a busy machine does, not the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -22,6 +24,15 @@ os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex"
 
 # The committed project sends none; in the others that tests make, every call of DVC would start a process that tries.
 os.environ["DVC_NO_ANALYTICS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _own_registry() -> Iterator[None]:
+    """What MLflow was told in this process it keeps in the environment, for processes started later: not in the next
+    test, and not before a test for which a fixture has told it something."""
+    forget_registry(os.environ)
+    yield
+    forget_registry(os.environ)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from relex.core.workspace import STATE
 from relex.params.load import load
 from tests.builders import ROOT
 from tests.builders.project import family, wait_for
+from tests.builders.told_mlflow import forget_registry
 
 
 @contextlib.contextmanager
@@ -32,7 +33,9 @@ def for_engines() -> Iterator[str]:
 @contextlib.contextmanager
 def for_commands() -> Iterator[str]:
     """A server for the commands that this process starts, and for their engines; where it listens."""
-    with _server(dict(os.environ)) as place:
+    variables = dict(os.environ)
+    forget_registry(variables)  # as commands of a test do not have it
+    with _server(variables) as place:
         yield place
 
 
