@@ -47,10 +47,9 @@ def forks() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def forked_commands(forks: str) -> Iterator[None]:
     """Have commands and their engines forked: as good as fresh ones, and quick."""
-    from relex.core.forkserver.ask import VARIABLE
+    from tests.builders.forked import asking
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, forks)
+    with asking(forks):
         yield
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from unittest import mock
 
 import psutil
+import pytest
 
 from flows.forkserver import fork_server
-from relex.core.forkserver.ask import LOADED, VARIABLE
+from relex.core.forkserver.ask import VARIABLE, has_loaded
 from relex.core.forkserver.surroundings import started_with
 from relex.core.workspace import STATE
 from relex.params.load import load
@@ -46,12 +47,19 @@ def _server(variables: Mapping[str, str]) -> Iterator[str]:
         with contextlib.chdir(folder), mock.patch.dict(os.environ):
             stack.enter_context(fork_server(load(ROOT / "params.yaml"), variables))
             place = os.environ.get(VARIABLE, "")  # none where a GPU is: then all is started afresh
-        if place:  # all templates are there, if not all that they import
-            assert wait_for(lambda: (Path(place) / f"stage{LOADED}").exists())
+            assert not place or wait_for(lambda: has_loaded("stage"))  # the last template, once all of them are there
         yield place
         if place:
             log = (Path(folder) / STATE / "forkserver.log").read_text()
             assert "refused" not in log, log  # what was to be forked was started afresh, which takes ten times as long
+
+
+@contextlib.contextmanager
+def asking(place: str) -> Iterator[None]:
+    """Have what is started in the body ask the server that listens there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, place)
+        yield
 
 
 class Command(subprocess.Popen[str]):

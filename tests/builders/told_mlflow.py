@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-_AT_FIRST = frozenset(os.environ)
+_AT_FIRST = dict(os.environ)
 
 
 def forget_registry(variables: MutableMapping[str, str]) -> None:
-    """Take it out, but for what was there before any test."""
+    """Make it what it was before any test."""
     for name in [*variables]:
-        if (name.startswith("MLFLOW_") or name == "DO_NOT_TRACK") and name not in _AT_FIRST:
-            del variables[name]
+        if name.startswith("MLFLOW_") or name == "DO_NOT_TRACK":
+            if name in _AT_FIRST:
+                variables[name] = _AT_FIRST[name]
+            else:
+                del variables[name]

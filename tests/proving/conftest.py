@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relex.core.forkserver.ask import VARIABLE
 from tests.builders import checkpoints
+from tests.builders.forked import asking
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,8 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def proven(made: Path, forks: str) -> Path:
     """The folder of the proof."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, forks)
+    with asking(forks):
         done = checkpoints.prove(made, "proof")
     assert done.returncode == 0, done.stderr
     return made / "proof"

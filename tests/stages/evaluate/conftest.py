@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relex.core.forkserver.ask import VARIABLE
-from tests.builders.forked import for_engines
+from tests.builders.forked import asking, for_engines
 
 
 @pytest.fixture(scope="session")
@@ -19,12 +18,12 @@ def _forks() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def forked_engines(_forks: str) -> Iterator[None]:
     """Have engines forked: what a night does, and quick."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, _forks)
+    with asking(_forks):
         yield
 
 
 @pytest.fixture
-def forked(_forks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def forked(_forks: str) -> Iterator[None]:
     """The same for one test."""
-    monkeypatch.setenv(VARIABLE, _forks)
+    with asking(_forks):
+        yield
