@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,13 +27,21 @@ os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex"
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_environment_of_a_file() -> Iterator[None]:
+    """What a file's fixtures, and what libraries do for them, set in this process's environment ends with the file."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _own_registry() -> Iterator[None]:
-    """What MLflow was told in this process it keeps in the environment, for processes started later: not in the next
-    test, and not before a test for which a fixture has told it something."""
-    forget_registry(os.environ)
-    yield
-    forget_registry(os.environ)
+def _own_environment(_own_environment_of_a_file: None) -> Iterator[None]:
+    """What a test sets in this process's environment, and what libraries do for it (Ray, where it runs; MLflow, which
+    registry it was told), ends with the test: later tests start commands in it. Of what a fixture's libraries set,
+    the registry alone is not for the tests: they have their own."""
+    with mock.patch.dict(os.environ):
+        forget_registry(os.environ)
+        yield
 
 
 @pytest.fixture(scope="session")
