@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,20 +28,25 @@ os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex"
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 
+@contextlib.contextmanager
+def _as_at_first() -> Iterator[None]:
+    """What the body sets in this process's environment, and what libraries do for it (Ray, where it runs; MLflow, which
+    registry it was told), ends with it: later tests start commands in that environment. What fixtures of a wider scope
+    were told of a registry is not for the body either."""
+    with mock.patch.dict(os.environ):
+        forget_registry(os.environ)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _own_environment_of_a_file() -> Iterator[None]:
-    """What a file's fixtures, and what libraries do for them, set in this process's environment ends with the file."""
-    with mock.patch.dict(os.environ):
+    with _as_at_first():
         yield
 
 
 @pytest.fixture(autouse=True)
 def _own_environment(_own_environment_of_a_file: None) -> Iterator[None]:
-    """What a test sets in this process's environment, and what libraries do for it (Ray, where it runs; MLflow, which
-    registry it was told), ends with the test: later tests start commands in it. Of what a fixture's libraries set,
-    the registry alone is not for the tests: they have their own."""
-    with mock.patch.dict(os.environ):
-        forget_registry(os.environ)
+    with _as_at_first():
         yield
 
 

@@ -12,8 +12,13 @@ from tests.builders import ROOT
 _LEAVES = """
 import os, pytest
 
+@pytest.fixture(scope="session")
+def project():
+    os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///of-a-session.db"
+
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(project):
+    assert "MLFLOW_TRACKING_URI" not in os.environ
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///of-a-fixture.db"
 
