@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from relex.core import hop
 from relex.core.workspace import HOP
 from tests.builders import ROOT
+from tests.builders.set_up import set_up
 
 # The embedded default made small: the same stages on the same parts, too little training to be any good. One engine,
 # since its start costs more than all rows. What is gained over the base is proven many times over; the few problems out
@@ -67,7 +68,8 @@ class Project:
 
     @classmethod
     def make(cls, folder: Path, changes: Mapping[str, Any]) -> Project:
-        """Copy every file under version control (as it stands in the working tree), commit, and adapt params.yaml."""
+        """Copy every file under version control (as it stands in the working tree), set it up, adapt params.yaml, and
+        commit."""
         names = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -83,9 +85,10 @@ class Project:
                 "ledger.jsonl",
             ):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name)
+                shutil.copy2(ROOT / name, folder / name)
             elif (ROOT / name).is_symlink():
                 (folder / name).symlink_to(os.readlink(ROOT / name))
+        set_up(folder)
         hop.write(hop.Hop(), folder / HOP)  # nights that were run in this checkout are at another one
         project = cls(folder)
         project.change(changes)

@@ -1,0 +1,38 @@
+"""What `make setup` leaves in a folder beside the environment: every night of a test would else make it anew."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from flows.ready import ready
+from relex.core.workspace import PREFECT
+from tests.builders import ROOT
+
+_LOOPS = Path("relex/window/kernels")
+
+
+def set_up(folder: Path) -> None:
+    """folder: a copy of this project, its files as old as the originals; else what was compiled of them is not theirs."""
+    shutil.copytree(_tables(), folder / PREFECT)
+    for compiled in (ROOT / _LOOPS / "__pycache__").glob("*.nb[ci]"):  # Numba's
+        place = folder / compiled.relative_to(ROOT)
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy2(compiled, place)
+
+
+def _tables() -> Path:
+    """A folder with Prefect's database; the loops are compiled in this checkout, where that has not been done."""
+    return Path(_made().name, PREFECT)
+
+
+@functools.cache
+def _made() -> tempfile.TemporaryDirectory[str]:
+    """Made once a process, and removed at its end."""
+    folder = tempfile.TemporaryDirectory(prefix="set-up-")
+    with contextlib.chdir(folder.name):
+        ready()
+    return folder
