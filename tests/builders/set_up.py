@@ -16,7 +16,7 @@ _LOOPS = Path("relex/window/kernels")
 
 
 def set_up(folder: Path) -> None:
-    """folder: a copy of this project, its files as old as the originals; else what was compiled of them is not theirs."""
+    """folder: a copy of this project, with files as old as the originals; what was compiled of others is not theirs."""
     shutil.copytree(_tables(), folder / PREFECT)
     for compiled in (ROOT / _LOOPS / "__pycache__").glob("*.nb[ci]"):  # Numba's
         place = folder / compiled.relative_to(ROOT)
