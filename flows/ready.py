@@ -18,14 +18,15 @@ from flows.supervise import supervised
 from relex.core.errors import StageFailed
 from relex.core.workspace import PREFECT
 
+TABLES = "the tables of Prefect's database"
 _COMMANDS = {
     "the compiled loops of relex/window/kernels": ("-m", "relex.window.warm"),
-    "the tables of Prefect's database": ("-m", "prefect", "server", "database", "upgrade", "--yes"),
+    TABLES: ("-m", "prefect", "server", "database", "upgrade", "--yes"),
 }
 
 
-def ready() -> None:
-    """Run the commands side by side; StageFailed with what the first one said that failed."""
+def ready(*names: str) -> None:
+    """Make all of it, or what is named, side by side; StageFailed with what the first one said that failed."""
     PREFECT.mkdir(exist_ok=True)
     home = PREFECT.resolve()
     # Whatever the user's variables and files of settings name: another database is its own server's to change.
@@ -40,6 +41,7 @@ def ready() -> None:
                 supervised([sys.executable, *command], environment=environment, output=subprocess.PIPE)
             )
             for made, command in _COMMANDS.items()
+            if made in (names or _COMMANDS)
         }
         for made, process in begun.items():
             assert process.stdout is not None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from tests.builders.told_mlflow import forget_registry
 
 # Hypothesis fails an example that takes long, or longer than before: what a busy machine does, not the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,25 +26,39 @@ os.environ.setdefault("RELEX_COMPILED", str(Path(__file__).parents[1] / ".relex"
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 
-@contextlib.contextmanager
-def _as_at_first() -> Iterator[None]:
-    """What the body sets in this process's environment, and what libraries do for it (Ray, where it runs; MLflow, which
-    registry it was told), ends with it: later tests start commands in that environment. What fixtures of a wider scope
-    were told of a registry is not for the body either."""
-    with mock.patch.dict(os.environ):
-        forget_registry(os.environ)
-        yield
+# What a test sets in this process's environment, or a library does for it (Ray, where it runs; MLflow, which registry
+# it was told), ends with the test, and what a fixture sets with the fixture's scope: later tests start commands in that
+# environment, in whatever order they come.
+_AT_FIRST: dict[str, str] = {}
+
+
+def pytest_collection_finish() -> None:
+    """With what is set while tests are imported, which is alike in all processes."""
+    _AT_FIRST.update(os.environ)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    """A whole session's fixture finds nothing of the first test that asks for it, and leaves nothing."""
+    whole = fixturedef.scope == "session"
+    with mock.patch.dict(os.environ, _AT_FIRST, clear=True) if whole else contextlib.nullcontext():
+        return (yield)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_environment_of_a_file() -> Iterator[None]:
-    with _as_at_first():
+def _environment_of_a_file() -> Iterator[None]:
+    with mock.patch.dict(os.environ):
         yield
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(_own_environment_of_a_file: None) -> Iterator[None]:
-    with _as_at_first():
+def _environment_of_a_test(_environment_of_a_file: None) -> Iterator[None]:
+    """Without what the fixtures of its file told MLflow: a test has a registry of its own."""
+    with mock.patch.dict(os.environ):
+        for name in [name for name in os.environ if name.startswith("MLFLOW_") or name == "DO_NOT_TRACK"]:
+            del os.environ[name]
+            if name in _AT_FIRST:
+                os.environ[name] = _AT_FIRST[name]
         yield
 
 

@@ -14,30 +14,31 @@ import os, pytest
 
 @pytest.fixture(scope="session")
 def project():
-    os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///of-a-session.db"
+    assert "RAY_USAGE_STATS_ENABLED" not in os.environ
+    os.environ["PYTHONBREAKPOINT"] = "0"
+    del os.environ["BEFORE"]
 
 @pytest.fixture(scope="module")
-def cluster(project):
-    assert "MLFLOW_TRACKING_URI" not in os.environ
+def cluster():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///of-a-fixture.db"
 
 def test_one(cluster):
-    assert "RAY_USAGE_STATS_ENABLED" in os.environ
+    assert (os.environ["BEFORE"], os.environ["RAY_USAGE_STATS_ENABLED"]) == ("01", "0")
     assert "MLFLOW_TRACKING_URI" not in os.environ
     os.environ["PYTHONBREAKPOINT"] = "0"
     del os.environ["BEFORE"]
 
-def test_two():
+def test_two(project):
+    assert os.environ["BEFORE"] == "01"
     assert "PYTHONBREAKPOINT" not in os.environ
-    assert "BEFORE" in os.environ
 """
 _FINDS = """
 import os
 
 def test_three():
-    assert os.environ["BEFORE"] == "1"
-    assert not {"RAY_USAGE_STATS_ENABLED", "MLFLOW_TRACKING_URI", "PYTHONBREAKPOINT"} & os.environ.keys()
+    assert os.environ["BEFORE"] == "01"
+    assert not {"PYTHONBREAKPOINT", "RAY_USAGE_STATS_ENABLED", "MLFLOW_TRACKING_URI"} & os.environ.keys()
 """
 
 
@@ -46,7 +47,7 @@ def test_a_test_begins_in_the_environment_in_which_the_first_began(tmp_path: Pat
     (tmp_path / "test_first.py").write_text(_LEAVES)
     (tmp_path / "test_second.py").write_text(_FINDS)
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)]
-    variables = {**os.environ, "BEFORE": "1", "PYTHONPATH": str(ROOT)}
+    variables = {**os.environ, "BEFORE": "01", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout

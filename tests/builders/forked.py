@@ -21,7 +21,6 @@ from relex.core.workspace import STATE
 from relex.params.load import load
 from tests.builders import ROOT
 from tests.builders.project import family, wait_for
-from tests.builders.told_mlflow import forget_registry
 
 
 @contextlib.contextmanager
@@ -34,9 +33,7 @@ def for_engines() -> Iterator[str]:
 @contextlib.contextmanager
 def for_commands() -> Iterator[str]:
     """A server for the commands that this process starts, and for their engines; where it listens."""
-    variables = dict(os.environ)
-    forget_registry(variables)  # as commands of a test do not have it
-    with _server(variables) as place:
+    with _server(dict(os.environ)) as place:
         yield place
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
@@ -41,7 +40,7 @@ SIZES = {"choose": 40, "gate": 40, "test": 40, "ood": 40}
 def make_project(folder: Path) -> None:
     """A DVC project with params.yaml, problems and a base checkpoint with a character tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], cwd=folder, check=True)
+    Repo.init(str(folder), no_scm=True).close()
     shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
     hop.write(hop.Hop(), folder / HOP)
     # Heads of 32: the smallest that vLLM's attention serves on a CPU.

@@ -17,6 +17,7 @@ from prefect.client.orchestration import PrefectClient
 
 from flows.supervise import supervised
 from tests.builders.project import Project, wait_for
+from tests.builders.set_up import tables
 
 
 class Server:
@@ -44,6 +45,7 @@ class Server:
 @contextlib.contextmanager
 def prefect_server(home: Path) -> Iterator[Server]:
     """Start one with its database in `home`; it ends with the body."""
+    tables(home)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

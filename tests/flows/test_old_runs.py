@@ -12,6 +12,7 @@ from prefect import flow, get_run_logger
 from flows.old_runs import forget
 from flows.server import is_ours, prefect_server
 from relex.core.workspace import PREFECT
+from tests.builders.set_up import tables
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -26,6 +27,7 @@ def test_ended_runs_beyond_the_limit_go_with_their_logs_and_only_from_the_projec
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    tables(tmp_path / PREFECT)
     with prefect_server() as url:
         assert is_ours()
         for _ in range(4):

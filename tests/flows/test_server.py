@@ -12,6 +12,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_PORT, temporary
 from flows.nightly import how_to_ask
 from flows.server import page, prefect_server
 from relex.core.errors import InputError
+from relex.core.workspace import PREFECT
+from tests.builders.set_up import tables
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_before_anything_start
 @pytest.mark.real
 @pytest.mark.slow
 def test_the_server_listens_at_the_port_that_was_asked_for(project, monkeypatch):
+    """In a folder that nobody has set up."""
     port = free()
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(port))
     settings = {PREFECT_SERVER_API_PORT: port}
@@ -59,6 +62,7 @@ def test_the_server_listens_at_the_port_that_was_asked_for(project, monkeypatch)
 @pytest.mark.real
 @pytest.mark.slow
 def test_where_another_server_has_the_default_port_a_free_one_is_taken(project, taken):
+    tables(project / PREFECT)
     settings = {PREFECT_SERVER_API_PORT: taken}
     with temporary_settings(settings, restore_defaults={PREFECT_API_URL}), prefect_server() as url:
         assert not url.startswith(f"http://127.0.0.1:{taken}/")

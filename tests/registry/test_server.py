@@ -56,7 +56,8 @@ class Server:
             *("--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--workers", "1"),
             *("--artifacts-destination", str(self.folder / "artifacts"), "--serve-artifacts"),
         ]
-        variables = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        # Jobs would take four processes more, for what nobody asks of a registry.
+        variables = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with open(self.folder / "server.log", "ab") as log:
             self.process = subprocess.Popen(
                 command, env=variables, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
