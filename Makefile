@@ -17,6 +17,8 @@ STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 # Two processes, each with its own folders and ports; the tests of a file stay together and share what they start.
 # Threads of OpenMP sleep where they wait: while they spin, as they else do, engines in both take up to four times as long.
 PYTEST := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Of a new environment, Python compiles on all cores what pip would on one.
+NEW := $(if $(wildcard $(BIN)/python),,--no-compile)
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .PHONY: setup nightly nights check test bench lint moved
@@ -60,8 +62,9 @@ $(STAMP): $(LOCK) pyproject.toml
 		|| echo "setting up $(VENV): a few minutes and about 4 GB, once"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python infra/moved_environment.py
-	$(PIP) torch==2.13.0
-	$(PIP) --no-deps -r $(LOCK)
+	$(PIP) $(NEW) torch==2.13.0
+	$(PIP) $(NEW) --no-deps -r $(LOCK)
+	@$(if $(NEW),$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true) # some packages hold templates
 	$(PIP) --no-deps --no-build-isolation -e .
 	@echo "compiling loops, and making the tables of Prefect's database"
 	@$(BIN)/python -m flows.ready
