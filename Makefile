@@ -64,7 +64,7 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(BIN)/python infra/moved_environment.py
 	$(PIP) $(NEW) torch==2.13.0
 	$(PIP) $(NEW) --no-deps -r $(LOCK)
-	@$(if $(NEW),$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true) # some packages hold templates
+	@$(if $(NEW),$(BIN)/python -W ignore -m compileall -qq -j 0 "$(CURDIR)/$(VENV)/lib" || true) # some packages hold templates
 	$(PIP) --no-deps --no-build-isolation -e .
 	@echo "compiling loops, and making the tables of Prefect's database"
 	@$(BIN)/python -m flows.ready
