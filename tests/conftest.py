@@ -37,12 +37,19 @@ def pytest_collection_finish() -> None:
     _AT_FIRST.update(os.environ)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
-    """A whole session's fixture finds nothing of the first test that asks for it, and leaves nothing."""
-    whole = fixturedef.scope == "session"
-    with mock.patch.dict(os.environ, _AT_FIRST, clear=True) if whole else contextlib.nullcontext():
-        return (yield)
+class _WholeSession:
+    """Fixtures of a whole session, which do not belong to this folder: its hooks are not asked about them."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+        """They find nothing of the first test that asks for them, and leave nothing."""
+        whole = fixturedef.scope == "session"
+        with mock.patch.dict(os.environ, _AT_FIRST, clear=True) if whole else contextlib.nullcontext():
+            return (yield)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_WholeSession())
 
 
 @pytest.fixture(scope="module", autouse=True)

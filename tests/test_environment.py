@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,10 +45,12 @@ def test_three():
 
 def test_a_test_begins_in_the_environment_in_which_the_first_began(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_first.py").write_text(_LEAVES)
-    (tmp_path / "test_second.py").write_text(_FINDS)
-    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)]
-    variables = {**os.environ, "BEFORE": "01", "PYTHONPATH": str(ROOT)}
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests/conftest.py", tmp_path / "tests")
+    (tmp_path / "tests/test_first.py").write_text(_LEAVES)
+    (tmp_path / "tests/test_second.py").write_text(_FINDS)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests"]
+    variables = {**os.environ, "BEFORE": "01"}
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
