@@ -17,8 +17,8 @@ STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 # Two processes, each with its own folders and ports; the tests of a file stay together and share what they start.
 # Threads of OpenMP sleep where they wait: while they spin, as they else do, engines in both take up to four times as long.
 PYTEST := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-# Of a new environment, Python compiles on all cores what pip would on one.
-NEW := $(if $(wildcard $(BIN)/python),,--no-compile)
+# Of an environment that was never finished, Python compiles on all cores what pip would on one.
+NEW := $(if $(wildcard $(VENV)/.installed-*),,--no-compile)
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .PHONY: setup nightly nights check test bench lint moved

@@ -128,6 +128,18 @@ def test_an_environment_whose_stamp_does_not_say_where_it_was_made_is_mended_onc
     assert (tmp_path / "moved/.venv/pip.log").read_text() == asked
 
 
+def test_what_was_installed_before_a_set_up_was_broken_off_is_compiled_by_the_next(made: Path) -> None:
+    (site,) = (made / ".venv/lib").glob("python3*/site-packages")
+    (site / "installed.py").write_text("")
+    (site / "template.py").write_text("no {{ Python }} at all")
+    make(made)
+    assert not list(site.glob("__pycache__/installed.*"))
+    for stamp in (made / ".venv").glob(".installed-*"):
+        stamp.unlink()
+    make(made)
+    assert list(site.glob("__pycache__/installed.*.pyc"))
+
+
 @pytest.mark.parametrize(("driver", "lock", "why"), [("", "cpu", "no"), ("/proc/driver/nvidia/version", "cuda", "an")])
 def test_what_is_installed_fits_the_machine_unless_it_is_asked_otherwise(
     made: Path, driver: str, lock: str, why: str
