@@ -77,13 +77,7 @@ class Project:
             capture_output=True,
         ).stdout.split(b"\0")
         for name in (Path(name.decode()) for name in names if name):
-            if (ROOT / name).is_file() and name.parts[0] not in (
-                "tests",
-                "metrics",
-                "dvc.lock",
-                "history.jsonl",
-                "ledger.jsonl",
-            ):
+            if (ROOT / name).is_file() and name.parts[0] not in NOT_COPIED:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
             elif (ROOT / name).is_symlink():
